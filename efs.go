@@ -473,6 +473,24 @@ type IndexStats struct {
 	FreeBytes    int64  // of it, reusable
 }
 
+// ---- Who may ----
+
+// AccessRecord is what a file system keeps of one user, authority or grant:
+// an encoded value under a kind and a name, sealed in SpaceAccess.
+type AccessRecord struct {
+	Name    string
+	Value   []byte
+	Version uint64
+}
+
+// AccessMutation writes or deletes (Value == nil) one such record, if its
+// version is still Version (0: if there is none).
+type AccessMutation struct {
+	Kind, Name string
+	Value      []byte
+	Version    uint64
+}
+
 // ---- Contents ----
 
 // Blob is a sealed file opened for reading.
