@@ -1,0 +1,166 @@
+package fsys
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/seal"
+)
+
+// Keys is what a file system needs of its keyring; *keyring.Keys has it.
+type Keys interface {
+	// Recipients returns one recipient per stage of the policy, in order.
+	Recipients() ([]seal.Recipient, error)
+	// Identity opens what any live epoch of this file system sealed.
+	Identity() seal.Identity
+	// Root returns 32 bytes for a purpose, the same for the life of the file
+	// system. The caller wipes them.
+	Root(purpose string) ([]byte, error)
+}
+
+// Anchor keeps the newest known head of a file system apart from its index,
+// so that an older index put back is noticed; *keyring.Keyring has it.
+type Anchor interface {
+	Anchor(fs efs.ID) (h efs.Head, ok bool, err error)
+	SetAnchor(ctx context.Context, h efs.Head) error
+}
+
+// Options says of what parts a file system is made.
+type Options struct {
+	ID             efs.ID
+	Name           string
+	Index          efs.Index
+	Blobs          efs.Blobs
+	Keys           Keys
+	Policy         efs.Policy // for Create; Open reads the policy from the index
+	Anchor         Anchor     // nil: none is kept
+	AcceptRollback bool       // go on with an index older than its anchor
+	Logger         *slog.Logger
+	Clock          func() time.Time // nil: time.Now
+	LogLimit       int64            // changes kept in the log; 0: DefaultLogLimit
+}
+
+// DefaultLogLimit is how many changes the log keeps for followers that have
+// not registered a mark.
+const DefaultLogLimit = 1_000_000
+
+// Who is the user on whose behalf something is done.
+type Who struct{ User string }
+
+// Cond is a caller's precondition on the entry at a path: lists of ETags
+// without quotes, "*" for any. All of it is judged against the entry that the
+// transaction then replaces, so exactly one of several writers with the same
+// If-Match wins. A condition that does not hold gives efs.ErrPrecondition.
+type Cond struct {
+	IfMatch     []string // one of these; "*": an entry exists
+	IfNoneMatch []string // none of these; "*": no entry exists
+}
+
+// PutOptions says what is stored with a file.
+type PutOptions struct {
+	Who
+	Cond
+	Type     string            // content type
+	Meta     map[string]string // user metadata
+	SHA256   []byte            // expected digest of the body; nil: not checked
+	Size     int64             // expected length of the body; -1: unknown
+	Modified time.Time         // zero: now
+	Mode     uint32
+}
+
+// PutResult tells what a store came to.
+type PutResult struct {
+	Entry   efs.Entry
+	Created bool   // the path had no entry before
+	Seq     uint64 // of the change
+}
+
+// ListOptions says which part of a directory is wanted.
+type ListOptions struct {
+	After     string // list what sorts after this: a name, or a directory's name with a slash; relative to the directory
+	Limit     int    // 0: DefaultListLimit; at most MaxListLimit
+	Recursive bool   // all below, each with its relative path
+}
+
+// The limits of a page of names.
+const (
+	DefaultListLimit = 1000
+	MaxListLimit     = 10_000
+)
+
+// ListEntry is an entry with its path relative to the listed directory,
+// without a trailing slash.
+type ListEntry struct {
+	Path string
+	efs.Entry
+}
+
+// MkdirOptions is for Mkdir.
+type MkdirOptions struct {
+	Who
+	Parents bool // make missing parents too; else efs.ErrNotFound
+	Meta    map[string]string
+	Mode    uint32
+}
+
+// RemoveOptions is for Remove.
+type RemoveOptions struct {
+	Who
+	Cond
+	Recursive bool // a directory with all below it; else a directory must be empty
+}
+
+// MoveOptions is for Move. Cond is judged against the source.
+type MoveOptions struct {
+	Who
+	Cond
+	Overwrite bool // replace a file by a file, or an empty directory by a directory; else efs.ErrExists
+}
+
+// CopyOptions is for Copy. Cond is judged against the source.
+type CopyOptions struct {
+	Who
+	Cond
+	Overwrite bool // replace files that exist; else efs.ErrExists
+}
+
+// PatchOptions says what of an entry changes. What is nil stays.
+type PatchOptions struct {
+	Who
+	Cond
+	Type     *string
+	Meta     map[string]*string // merged; a nil value takes the key away
+	Modified *time.Time
+	Mode     *uint32
+}
+
+// FsckOptions is for Fsck.
+type FsckOptions struct {
+	Deep     bool                    // read and verify every content whole
+	Repair   bool                    // quarantine orphans, mend usage
+	Progress func(done, total int64) // of entries; total is 0 while unknown
+}
+
+// Problem is something that Fsck found.
+type Problem struct {
+	Kind     string `json:"kind"`
+	ID       string `json:"id,omitempty"`
+	Path     string `json:"path,omitempty"` // for the local administrator only
+	Detail   string `json:"detail"`
+	Remedy   string `json:"remedy"`
+	Repaired bool   `json:"repaired,omitempty"`
+}
+
+// FsckReport is what Fsck found. It is clean if Problems is empty.
+type FsckReport struct {
+	Files       int64     `json:"files"`
+	Directories int64     `json:"directories"`
+	Contents    int64     `json:"contents"`
+	Bytes       int64     `json:"bytes"`
+	Changes     int64     `json:"changes"`
+	Queued      int64     `json:"queued"` // contents waiting to be released
+	Deep        bool      `json:"deep"`
+	Problems    []Problem `json:"problems"`
+}
