@@ -1,0 +1,138 @@
+// Package stage writes local files so that they appear whole or not at all:
+// to a temporary name beside the target, synced, renamed, the directory
+// synced. Clients use it for what they receive and for their own settings.
+package stage
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// prefix marks temporary files, so that people know what a left-over is and
+// copies of a tree pass them by.
+const prefix = ".efs-part-"
+
+// IsTemporary reports whether name is one that this package gives to files
+// under way.
+func IsTemporary(name string) bool { return strings.HasPrefix(name, prefix) }
+
+// File is a file under way. Exactly one of Commit and Abort ends it.
+type File struct {
+	*os.File
+	dir       *os.Root
+	ownsDir   bool
+	temp, end string
+	mode      fs.FileMode
+	modified  time.Time
+}
+
+// Create begins a file at path with permissions mode (before the umask where
+// umask is to count: see CreateIn).
+func Create(path string, mode fs.FileMode) (*File, error) {
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	f, err := CreateIn(dir, filepath.Base(path), mode)
+	if err != nil {
+		_ = dir.Close() // nothing was written through it
+		return nil, err
+	}
+	f.ownsDir = true
+	return f, nil
+}
+
+// CreateIn begins a file name, a path below dir that cannot lead out of it,
+// with permissions mode less the process's umask. Nobody else can read it
+// before Commit.
+func CreateIn(dir *os.Root, name string, mode fs.FileMode) (*File, error) {
+	temp := filepath.Join(filepath.Dir(name), prefix+rand.Text()[:16])
+	f, err := dir.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode&0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &File{File: f, dir: dir, temp: temp, end: name, mode: mode &^ umask()}, nil
+}
+
+// SetModified makes t the file's modification time when it is committed.
+func (f *File) SetModified(t time.Time) { f.modified = t }
+
+// Commit makes the file durable under its name, in place of what was there.
+func (f *File) Commit() error {
+	err := f.finish()
+	if err != nil {
+		f.Abort()
+		return err
+	}
+	defer f.release()
+	return syncDir(f.dir, filepath.Dir(f.end))
+}
+
+func (f *File) finish() error {
+	if err := f.File.Chmod(f.mode); err != nil {
+		return err
+	}
+	if !f.modified.IsZero() {
+		if err := f.dir.Chtimes(f.temp, f.modified, f.modified); err != nil {
+			return err
+		}
+	}
+	if err := f.File.Sync(); err != nil {
+		return err
+	}
+	if err := f.File.Close(); err != nil {
+		return err
+	}
+	return f.dir.Rename(f.temp, f.end)
+}
+
+// Abort removes what was written.
+func (f *File) Abort() {
+	_ = f.File.Close()       // may be closed already
+	_ = f.dir.Remove(f.temp) // best effort: what is left has a name that tells what it is
+	f.release()
+}
+
+func (f *File) release() {
+	if f.ownsDir {
+		_ = f.dir.Close() // read-only handle
+	}
+}
+
+// WriteFile puts data in the place of the file at path. A symbolic link there
+// is followed, so that a file kept elsewhere stays there.
+func WriteFile(path string, data []byte, mode fs.FileMode) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	f, err := Create(path, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		f.Abort()
+		return err
+	}
+	return f.Commit()
+}
+
+// syncDir makes a rename durable. File systems that cannot sync directories
+// say so with EINVAL or ENOTSUP; there a rename is as durable as it gets.
+func syncDir(root *os.Root, name string) error {
+	d, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("syncing the directory: %w", err)
+	}
+	return nil
+}
