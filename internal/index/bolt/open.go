@@ -1,0 +1,294 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/efs-project/efs"
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// ErrNewer is the error of opening an index that a newer version of EFS made.
+var ErrNewer = errors.New("made by a newer version of EFS")
+
+// lockTimeout bounds the wait for another process to let go of the file.
+const lockTimeout = time.Second
+
+// Create makes an index for file system fs in a new file of mode 0600 and
+// opens it. The file appears under its name complete or not at all.
+// efs.ErrExists if there is one.
+func Create(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (*Index, error) {
+	if _, err := os.Lstat(path); err == nil {
+		return nil, fmt.Errorf("create index '%s': %w", path, efs.ErrExists)
+	}
+	fresh := path + ".new" // what a crash may leave; made anew by the next attempt
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("create index: %w", err)
+	}
+	if err := initialise(fresh, fs, sealer); err != nil {
+		_ = os.Remove(fresh) // the error that counts is the first
+		return nil, fmt.Errorf("create index '%s': %w", path, noSpace(err))
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return nil, fmt.Errorf("create index: %w", err)
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("create index: %w", err)
+	}
+	return Open(path, fs, sealer, opts)
+}
+
+// initialise writes an empty index, durably.
+func initialise(path string, fs efs.ID, sealer efs.HeadSealer) error {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }() // committed or not; closing changes nothing
+	return db.Update(func(tx *bbolt.Tx) error {
+		names := append([][]byte{bucketChanges, bucketQueue, bucketMarks, bucketUsage}, spaceNames[1:]...)
+		for _, name := range names {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		meta, err := tx.CreateBucket(bucketMeta)
+		if err != nil {
+			return err
+		}
+		head := efs.Head{FS: fs, Time: time.Now().UnixMicro()}
+		return errors.Join(
+			meta.Put(metaFormat, binary.BigEndian.AppendUint64(nil, formatVersion)),
+			meta.Put(metaFS, fs[:]),
+			meta.Put(metaHead, sealer.SealHead(head)))
+	})
+}
+
+// Open opens the index of file system fs, which it must belong to, and checks
+// that its sealed head and its change log agree.
+//
+// Errors: efs.ErrNotFound (no such file), ErrNewer, efs.ErrDamaged with what
+// does not fit, efs.ErrUnavailable while another process has it open.
+func Open(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (x *Index, err error) {
+	if opts.Reserve == 0 {
+		opts.Reserve = defaultReserve
+	}
+	db, file, err := openFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open index '%s': %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = db.Close() // the error that counts is the first
+		}
+	}()
+	var head efs.Head
+	var used int64
+	err = guard(func() error {
+		return db.View(func(tx *bbolt.Tx) error {
+			used = tx.Size()
+			head, err = verify(tx, fs, sealer)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open index '%s': %w", path, err)
+	}
+	room, err := openRoom(file, used, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open index '%s': %w", path, err)
+	}
+	return start(db, room, head, sealer), nil
+}
+
+// openFile opens the bbolt file at path, never making one, and returns the
+// descriptor that bbolt writes through.
+func openFile(path string) (db *bbolt.DB, file *os.File, err error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil, fmt.Errorf("%w: put the index back from a backup", efs.ErrNotFound)
+	case err != nil:
+		return nil, nil, err
+	case !info.Mode().IsRegular():
+		return nil, nil, damaged("not a regular file")
+	case info.Size() == 0: // bbolt would take it for a new one
+		return nil, nil, damaged("file is empty")
+	}
+	for _, mapSize := range mapSizes(info.Size()) {
+		err = guard(func() error {
+			db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+				Timeout:         lockTimeout,
+				FreelistType:    bbolt.FreelistMapType,
+				InitialMmapSize: mapSize,
+				OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
+					file, err = os.OpenFile(name, flag&^os.O_CREATE|syscall.O_NOFOLLOW, mode)
+					return file, err
+				},
+			})
+			return err
+		})
+		if err == nil {
+			break
+		}
+		if file != nil {
+			_ = file.Close() // bbolt leaves it open, and locked, when it panics
+		}
+		if !errors.Is(err, syscall.ENOMEM) && !errors.Is(err, syscall.EINVAL) {
+			return nil, nil, openError(err)
+		}
+	}
+	if err != nil {
+		return nil, nil, openError(err)
+	}
+	// The file is grown by room alone; see the package comment.
+	db.AllocSize = 0
+	var used int64
+	err = guard(func() error {
+		return db.View(func(tx *bbolt.Tx) error { used = tx.Size(); return nil })
+	})
+	if err == nil && info.Size() < used {
+		err = damaged("file was cut: %d bytes of %d", info.Size(), used)
+	}
+	if err != nil {
+		_ = db.Close()
+		return nil, nil, err
+	}
+	return db, file, nil
+}
+
+// mapSizes returns the sizes of the memory map to try, largest first. The map
+// is far larger than the file, as growing it would wait for every reader;
+// addresses cost nothing where the process has them.
+func mapSizes(file int64) []int {
+	if strconv.IntSize == 32 {
+		return []int{256 << 20, 0}
+	}
+	top := max(64<<30, 4*file)
+	if top > math.MaxInt/2 {
+		top = file
+	}
+	return []int{int(top), 4 << 30, 0}
+}
+
+// openError says what a failure of bbolt to open a file means.
+func openError(err error) error {
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return fmt.Errorf("another server has this root open: stop it first: %w", efs.ErrUnavailable)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
+		return damaged("%v", err)
+	}
+	return err
+}
+
+// verify checks format, file system and head, and that the head is the one of
+// the last change in the log.
+func verify(tx *bbolt.Tx, fs efs.ID, sealer efs.HeadSealer) (efs.Head, error) {
+	var none efs.Head
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return none, damaged("not an index of EFS")
+	}
+	format := meta.Get(metaFormat)
+	if len(format) != 8 {
+		return none, damaged("not an index of EFS")
+	}
+	if v := binary.BigEndian.Uint64(format); v > formatVersion {
+		return none, fmt.Errorf("index has format %d, this program knows %d: use the version that wrote it: %w", v, formatVersion, ErrNewer)
+	} else if v != formatVersion {
+		return none, damaged("index has the unknown format %d", v)
+	}
+	if have, err := uuidOf(meta.Get(metaFS)); err != nil || have != fs {
+		return none, damaged("index belongs to file system %s, not %s: put the right one back", have, fs)
+	}
+	for _, name := range append([][]byte{bucketChanges, bucketQueue, bucketMarks, bucketUsage}, spaceNames[1:]...) {
+		if tx.Bucket(name) == nil {
+			return none, damaged("index has no %s", name)
+		}
+	}
+	head, err := sealer.OpenHead(meta.Get(metaHead))
+	if err != nil {
+		return none, fmt.Errorf("index head does not open: %w", err)
+	}
+	if head.FS != fs {
+		return none, damaged("index head is of file system %s, not %s", head.FS, fs)
+	}
+	return head, verifyLog(tx, head, sealer)
+}
+
+// verifyLog checks that the last change in the log is the head's, and that it
+// follows from the one before. An empty log has been trimmed and says nothing.
+func verifyLog(tx *bbolt.Tx, head efs.Head, sealer efs.HeadSealer) error {
+	c := tx.Bucket(bucketChanges).Cursor()
+	k, v := c.Last()
+	if k == nil {
+		return nil
+	}
+	last, err := parseChange(k, v)
+	if err != nil {
+		return err
+	}
+	if last.Seq != head.Seq {
+		return damaged("change log ends at %d, head says %d", last.Seq, head.Seq)
+	}
+	if last.Link != head.Link {
+		return damaged("change %d does not have the link that the head names", last.Seq)
+	}
+	var prev [32]byte
+	if k, v = c.Prev(); k != nil {
+		before, err := parseChange(k, v)
+		if err != nil {
+			return err
+		}
+		if before.Seq+1 != last.Seq {
+			return damaged("change log has a gap before %d", last.Seq)
+		}
+		prev = before.Link
+	} else if last.Seq != 1 {
+		return nil // the one before has been trimmed
+	}
+	if sealer.Link(prev, last.Seq, last.Sealed) != last.Link {
+		return damaged("change %d does not follow from the one before", last.Seq)
+	}
+	return nil
+}
+
+func uuidOf(b []byte) (id efs.ID, err error) {
+	if len(b) != len(id) {
+		return id, damaged("malformed id")
+	}
+	return efs.ID(b), nil
+}
+
+// guard runs fn and turns what a damaged file makes bbolt do, a panic on a
+// page that makes no sense or a fault on a page that cannot be read, into
+// efs.ErrDamaged, so that a bad sector does not take the process down.
+func guard(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = damaged("index file: %v", p)
+		}
+	}()
+	return fn()
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

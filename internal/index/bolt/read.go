@@ -1,0 +1,243 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/efs-project/efs"
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// view runs fn on the state of one moment. Memory that fn gets from tx is
+// invalid afterwards.
+func (x *Index) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := guard(func() error {
+		tx, err := x.db.Begin(false)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // ends a reader; cannot fail
+		return fn(tx)
+	})
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return errClosed
+	}
+	return err
+}
+
+// Get returns the records under keys; see efs.Index.
+func (x *Index) Get(ctx context.Context, keys ...efs.Key) ([]efs.Record, error) {
+	for _, k := range keys {
+		if err := checkKey(k, false); err != nil {
+			return nil, err
+		}
+	}
+	records := make([]efs.Record, len(keys))
+	err := x.view(ctx, func(tx *bbolt.Tx) error {
+		var spaces [efs.Spaces + 1]*bbolt.Bucket
+		for i, k := range keys {
+			if spaces[k.Space] == nil {
+				spaces[k.Space] = tx.Bucket(spaceNames[k.Space])
+			}
+			records[i] = record(k.Bytes, spaces[k.Space].Get(k.Bytes))
+		}
+		own(records)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return records, nil
+}
+
+// record splits a stored value, without copying. No value: a record of
+// version 0.
+func record(key, v []byte) efs.Record {
+	if len(v) < versionLen {
+		return efs.Record{Key: key}
+	}
+	return efs.Record{Key: key, Version: recordVersion(v), Sealed: v[versionLen:]}
+}
+
+// own moves sealed values out of bbolt's memory, all into one allocation.
+func own(records []efs.Record) {
+	n := 0
+	for i := range records {
+		n += len(records[i].Sealed)
+	}
+	buf := make([]byte, 0, n)
+	for i := range records {
+		if r := &records[i]; r.Version != 0 {
+			from := len(buf)
+			buf = append(buf, r.Sealed...)
+			r.Sealed = buf[from:len(buf):len(buf)]
+		}
+	}
+}
+
+// Scan returns records in byte order; see efs.Index.
+func (x *Index) Scan(ctx context.Context, space efs.Space, prefix, after []byte, limit int) ([]efs.Record, error) {
+	if err := checkKey(efs.Key{Space: space, Bytes: prefix}, true); err != nil {
+		return nil, err
+	}
+	var records []efs.Record
+	err := x.view(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket(spaceNames[space]).Cursor()
+		from := prefix
+		if bytes.Compare(after, prefix) > 0 {
+			from = after
+		}
+		k, v := c.Seek(from)
+		if after != nil && bytes.Equal(k, after) {
+			k, v = c.Next()
+		}
+		for ; k != nil && bytes.HasPrefix(k, prefix) && len(records) < limit; k, v = c.Next() {
+			records = append(records, record(k, v))
+		}
+		own(records)
+		ownKeys(records)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return records, nil
+}
+
+// ownKeys does for keys what own does for values.
+func ownKeys(records []efs.Record) {
+	n := 0
+	for i := range records {
+		n += len(records[i].Key)
+	}
+	buf := make([]byte, 0, n)
+	for i := range records {
+		from := len(buf)
+		buf = append(buf, records[i].Key...)
+		records[i].Key = buf[from:len(buf):len(buf)]
+	}
+}
+
+// Changes returns changes after since; see efs.Index.
+func (x *Index) Changes(ctx context.Context, since uint64, limit int) ([]efs.SealedChange, error) {
+	head, err := x.Head(ctx) // before the view: what the view shows is not older
+	if err != nil {
+		return nil, err
+	}
+	var changes []efs.SealedChange
+	err = x.view(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketChanges).Cursor()
+		first, _ := c.First()
+		switch {
+		case first == nil && since < head.Seq,
+			first != nil && since+1 < binary.BigEndian.Uint64(first):
+			return fmt.Errorf("changes since %d: %w", since, efs.ErrLogTruncated)
+		case since == ^uint64(0):
+			return nil
+		}
+		for k, v := c.Seek(seqKey(since + 1)); k != nil && len(changes) < limit; k, v = c.Next() {
+			change, err := parseChange(k, v)
+			if err != nil {
+				return err
+			}
+			change.Sealed = slices.Clone(change.Sealed)
+			changes = append(changes, change)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changes, nil
+}
+
+// LogBounds returns the first and last sequence number in the log; see
+// efs.Index.
+func (x *Index) LogBounds(ctx context.Context) (first, last uint64, err error) {
+	head, err := x.Head(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	first, last = head.Seq+1, head.Seq
+	err = x.view(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketChanges).Cursor()
+		if k, _ := c.First(); k != nil {
+			first = binary.BigEndian.Uint64(k)
+			k, _ = c.Last()
+			last = binary.BigEndian.Uint64(k)
+		}
+		return nil
+	})
+	return first, last, err
+}
+
+// Releasable returns queued contents that no hold protects; see efs.Index.
+func (x *Index) Releasable(ctx context.Context, limit int) ([]efs.Release, error) {
+	var releases []efs.Release
+	err := x.view(ctx, func(tx *bbolt.Tx) error {
+		held, bounded, err := lowestMark(tx, efs.MarkHold)
+		if err != nil {
+			return err
+		}
+		c := tx.Bucket(bucketQueue).Cursor()
+		for k, v := c.First(); k != nil && len(releases) < limit; k, v = c.Next() {
+			q, err := parseQueued(k, v)
+			if err != nil {
+				return err
+			}
+			if bounded && q.protected(held) {
+				return nil // the queue is in order of time: so are all the rest
+			}
+			releases = append(releases, q.Release)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return releases, nil
+}
+
+// Queued returns queued contents, protected or not; see efs.Index.
+func (x *Index) Queued(ctx context.Context, after efs.Release, limit int) ([]efs.Release, error) {
+	var releases []efs.Release
+	err := x.view(ctx, func(tx *bbolt.Tx) error {
+		from := queueKey(after)
+		c := tx.Bucket(bucketQueue).Cursor()
+		k, v := c.Seek(from)
+		if bytes.Equal(k, from) {
+			k, v = c.Next()
+		}
+		for ; k != nil && len(releases) < limit; k, v = c.Next() {
+			q, err := parseQueued(k, v)
+			if err != nil {
+				return err
+			}
+			releases = append(releases, q.Release)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return releases, nil
+}
+
+// Usage returns what an account has in use.
+func (x *Index) Usage(ctx context.Context, account efs.ID) (efs.Usage, error) {
+	var u efs.Usage
+	err := x.view(ctx, func(tx *bbolt.Tx) error {
+		var err error
+		u, err = parseUsage(tx.Bucket(bucketUsage).Get(account[:]))
+		return err
+	})
+	return u, err
+}
