@@ -1,0 +1,51 @@
+# EFS. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := bin
+CMDS := efs-server efsctl efs efsc
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/efs-project/efs/internal/version.Version=$(VERSION)
+FUZZTIME ?= 30s
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the four binaries into bin/ (static, without cgo)
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(CMDS))
+
+.PHONY: demo
+demo: ## the main job on real files: store, read back, look at the disk, tamper
+	@scripts/deps demo
+	@$(MAKE) --no-print-directory build
+	@scripts/demo
+
+.PHONY: run
+run: build ## a server on https://localhost:8443 with a root of its own in ./run
+	@scripts/run
+
+.PHONY: test
+test: ## every test, with the race detector
+	@scripts/deps test
+	@scripts/test
+
+.PHONY: soak
+soak: ## the long tests: 1,000 crash rounds and more
+	@scripts/deps test
+	EFS_CRASH_ROUNDS=1000 go test -count=1 -timeout 6h -v ./test/crash
+
+.PHONY: bench
+bench: ## EFS beside MinIO and nginx on this machine; prints the ratios
+	@scripts/deps bench
+	@$(MAKE) --no-print-directory build
+	@scripts/bench
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (30s) each
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@scripts/lint
