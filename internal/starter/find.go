@@ -13,11 +13,10 @@ import (
 
 // The names under which a starter key is looked for.
 const (
-	EnvName        = "EFS_STARTER_KEY"  // environment variable
-	CredentialName = "efs-starter-key"  // in $CREDENTIALS_DIRECTORY (systemd)
-	KeyringName    = "efs-starter-key"  // description of a key of type "user" (Linux keyring)
-	inheritedName  = "EFS_STARTER_FD"   // number of the descriptor that holds the key after a re-execution
-	maxKeyText     = 4096               // bytes; a key file is no larger
+	EnvName        = "EFS_STARTER_KEY" // environment variable
+	CredentialName = "efs-starter-key" // in $CREDENTIALS_DIRECTORY (systemd)
+	KeyringName    = "efs-starter-key" // description of a key of type "user" (Linux keyring)
+	inheritedName  = "EFS_STARTER_FD"  // number of the descriptor that holds the key after a re-execution
 	envSource      = "environment " + EnvName
 )
 
@@ -28,8 +27,8 @@ type Source struct {
 	File       string // --starter-key-file: base64; "" for none
 	Credential string // file of a systemd credential; need not exist
 	Keyring    string // description of a key in the Linux keyring; need not exist
-	// Prompt asks a person for the passphrase, without echo; nil for no
-	// passphrase. The caller of Prompt wipes what it returns.
+	// Prompt asks a person for the passphrase, without echo (TerminalPrompt);
+	// nil for no passphrase. Find wipes what it returns.
 	Prompt func(text string) ([]byte, error)
 }
 
@@ -55,10 +54,7 @@ type Found struct {
 // file or the passphrase (one of the three), then the credential, then the
 // keyring. A source that is there but unusable is an error, never passed over.
 func Find(dir string, src Source) (*Found, error) {
-	env, err := takeInherited()
-	if err != nil {
-		return nil, err
-	}
+	env := takeInherited()
 	if err := oneOf(env, src); err != nil {
 		if env != nil {
 			env.Destroy()
@@ -69,7 +65,7 @@ func Find(dir string, src Source) (*Found, error) {
 	case env != nil:
 		return &Found{Key: env, From: envSource}, nil
 	case src.File != "":
-		return found("file "+src.File)(readKeyFile(src.File, false))
+		return found("file " + src.File)(readKeyFile(src.File, false))
 	case src.Prompt != nil:
 		return askPassphrase(dir, src.Prompt)
 	}
