@@ -15,10 +15,11 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/efs-project/efs/internal/stage"
+	"github.com/efs-project/efs/internal/atomicfile"
 )
 
 // CertificateUser returns the file system and the user that a client
@@ -190,5 +191,9 @@ func bundle(chain, keyDER []byte) ([]byte, error) {
 // replaceCertFile writes a renewed bundle in CertFile's place, atomically, so
 // that no moment leaves a certificate without its key.
 func (c *Client) replaceCertFile(bundle []byte) error {
-	return stage.WriteFile(c.cfg.CertFile, bundle, 0o600)
+	path := c.cfg.CertFile
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // a file kept elsewhere stays there
+	}
+	return atomicfile.Write(path, bundle, 0o600)
 }

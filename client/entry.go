@@ -10,9 +10,8 @@ type Entry struct {
 	Name     string            `json:"name"`              // its last segment
 	Kind     string            `json:"kind"`              // "file", "directory" or "symlink"
 	Size     int64             `json:"size"`              // bytes
-	Modified time.Time         `json:"modified,omitzero"` //
+	Modified time.Time         `json:"modified,omitzero"` // to the second from Stat and Get, to the microsecond from List
 	ETag     string            `json:"etag,omitempty"`    // opaque, without quotes; changes with every version
-	Version  uint64            `json:"version,omitempty"` // 1 when created, one more at each replacement; 0 where it is not told
 	Type     string            `json:"type,omitempty"`    // content type
 	SHA256   string            `json:"sha256,omitempty"`  // hex, of the content; "" where it is not told
 	Meta     map[string]string `json:"meta,omitempty"`    // user metadata, keys in lower case; Stat and Get only

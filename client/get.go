@@ -11,9 +11,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // Body is a file being read. Read returns io.EOF only after every byte was
@@ -260,12 +258,9 @@ func entryOf(path string, resp *http.Response) (Entry, error) {
 		Path: path, Name: path[strings.LastIndexByte(path, '/')+1:], Kind: "file",
 		Size: max(resp.ContentLength, 0), ETag: strings.Trim(h.Get("ETag"), `"`), Type: h.Get("Content-Type"),
 	}
-	if t, err := time.Parse(time.RFC3339Nano, h.Get(headerModified)); err == nil {
-		e.Modified = t
-	} else if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
+	if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
 		e.Modified = t
 	}
-	e.Version, _ = strconv.ParseUint(h.Get("EFS-Version"), 10, 64) // not told: 0
 	if e.SHA256, err = parseDigest(h.Get("Repr-Digest")); err != nil {
 		return Entry{}, err
 	}

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"path"
 	"strings"
-	"time"
 )
 
 // PutOptions says how a file is to be stored. The zero value stores under any
@@ -23,9 +22,8 @@ type PutOptions struct {
 	IfMatch     string // store only over the version with this ETag
 	IfNoneMatch bool   // store only where nothing is yet
 
-	Size     int64     // of the body in bytes where the caller knows it and it is no io.Seeker; 0: not known
-	SHA256   string    // hex, of the body where it is known beforehand: the server checks it before it confirms
-	Modified time.Time // the file's modification time; by default the time of storing
+	Size   int64  // of the body in bytes where the caller knows it and it is no io.Seeker; 0: not known
+	SHA256 string // hex, of the body where it is known beforehand: the server checks it before it confirms
 
 	// Progress is called with the number of bytes that were sent since the
 	// last call; negative when the body is sent anew. Calls do not overlap.
@@ -98,17 +96,11 @@ func (o *PutOptions) header(name string) (http.Header, error) {
 		}
 		h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":")
 	}
-	if !o.Modified.IsZero() {
-		h.Set(headerModified, o.Modified.UTC().Format(time.RFC3339Nano))
-	}
 	return h, nil
 }
 
-// The headers that carry what HTTP has no header for.
-const (
-	headerMeta     = "EFS-Meta-"
-	headerModified = "EFS-Modified"
-)
+// headerMeta begins the headers that carry user metadata.
+const headerMeta = "EFS-Meta-"
 
 // setMeta adds one piece of metadata, refusing what a header cannot carry.
 func setMeta(h http.Header, key, value string) error {

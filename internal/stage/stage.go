@@ -1,17 +1,14 @@
-// Package stage writes local files so that they appear whole or not at all:
-// to a temporary name beside the target, synced, renamed, the directory
-// synced. Clients use it for what they receive and for their own settings.
+// Package stage receives files so that they appear whole or not at all: they
+// are written to a temporary name beside the target, synced, renamed, and the
+// directory is synced. Small files that are at hand whole are atomicfile's.
 package stage
 
 import (
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -33,8 +30,7 @@ type File struct {
 	modified  time.Time
 }
 
-// Create begins a file at path with permissions mode (before the umask where
-// umask is to count: see CreateIn).
+// Create begins a file at path, otherwise as CreateIn.
 func Create(path string, mode fs.FileMode) (*File, error) {
 	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
@@ -104,35 +100,4 @@ func (f *File) release() {
 	if f.ownsDir {
 		_ = f.dir.Close() // read-only handle
 	}
-}
-
-// WriteFile puts data in the place of the file at path. A symbolic link there
-// is followed, so that a file kept elsewhere stays there.
-func WriteFile(path string, data []byte, mode fs.FileMode) error {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	f, err := Create(path, mode)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		f.Abort()
-		return err
-	}
-	return f.Commit()
-}
-
-// syncDir makes a rename durable. File systems that cannot sync directories
-// say so with EINVAL or ENOTSUP; there a rename is as durable as it gets.
-func syncDir(root *os.Root, name string) error {
-	d, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("syncing the directory: %w", err)
-	}
-	return nil
 }
