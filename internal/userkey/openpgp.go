@@ -35,8 +35,7 @@ func parseOpenPGP(text []byte) (*Public, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Public{kind: OpenPGP, text: withNewline(text), binary: binary, entity: entity}
-	return p, p.usableOpenPGP()
+	return &Public{kind: OpenPGP, text: withNewline(text), binary: binary, entity: entity}, nil
 }
 
 func dearmor(text []byte) ([]byte, error) {

@@ -62,6 +62,16 @@ type Public struct {
 // Everything else (empty input, several keys, private keys, other algorithms,
 // expired or revoked keys) is an efs.ErrBadInput that says what is wrong.
 func ParsePublic(b []byte) (*Public, error) {
+	p, err := ReadPublic(b)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Usable()
+}
+
+// ReadPublic is ParsePublic for a key that was accepted before: it may have
+// expired or been revoked since, which Usable and Verify tell.
+func ReadPublic(b []byte) (*Public, error) {
 	text := bytes.TrimSpace(b)
 	switch {
 	case len(text) == 0:

@@ -1,0 +1,140 @@
+package access
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/userkey"
+)
+
+// The kinds of access records.
+const (
+	kindUser = "user" // name of the user → User
+	kindCA   = "ca"   // caUsers → caRecord
+)
+
+// caUsers is the name of the authority that issues client certificates.
+const caUsers = "users"
+
+// recordVersion is the format of access records. Newer ones are refused.
+const recordVersion = 1
+
+// User is what a file system keeps of a user.
+type User struct {
+	Format       int           `cbor:"1,keyasint" json:"-"`
+	Name         string        `cbor:"2,keyasint" json:"name"`
+	Created      time.Time     `cbor:"3,keyasint" json:"created"`
+	Keys         []Key         `cbor:"4,keyasint" json:"keys"`
+	Certificates []Certificate `cbor:"5,keyasint" json:"certificates"`
+	Revoked      *time.Time    `cbor:"6,keyasint,omitempty" json:"revoked,omitempty"` // since when the user gets in no more
+	TLS          []byte        `cbor:"7,keyasint" json:"-"`                           // the newest certificate, DER
+}
+
+// Key is a public key that a user signs with.
+type Key struct {
+	Fingerprint string       `cbor:"1,keyasint" json:"fingerprint"` // userkey.Public.Fingerprint
+	Kind        userkey.Kind `cbor:"2,keyasint" json:"kind"`
+	Text        []byte       `cbor:"3,keyasint" json:"-"` // as it was given
+	Added       time.Time    `cbor:"4,keyasint" json:"added"`
+}
+
+// Certificate is a client certificate issued to a user.
+type Certificate struct {
+	SHA256   [32]byte   `cbor:"1,keyasint" json:"-"`
+	Serial   string     `cbor:"2,keyasint" json:"serial"` // hex
+	Issued   time.Time  `cbor:"3,keyasint" json:"issued"`
+	NotAfter time.Time  `cbor:"4,keyasint" json:"not_after"`
+	Revoked  *time.Time `cbor:"5,keyasint,omitempty" json:"revoked,omitempty"`
+}
+
+// Fingerprint returns the SHA-256 of the certificate, 64 hex digits.
+func (c Certificate) Fingerprint() string { return hex.EncodeToString(c.SHA256[:]) }
+
+// caRecord is a certificate authority.
+type caRecord struct {
+	Format  int       `cbor:"1,keyasint"`
+	Cert    []byte    `cbor:"2,keyasint"` // PEM
+	Key     []byte    `cbor:"3,keyasint"` // PEM
+	Created time.Time `cbor:"4,keyasint"`
+}
+
+var encMode = func() cbor.EncMode {
+	options := cbor.CoreDetEncOptions()
+	options.Time = cbor.TimeRFC3339Nano
+	return must(options.EncMode())
+}()
+
+var decMode = must(cbor.DecOptions{
+	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+	IndefLength:       cbor.IndefLengthForbidden,
+	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+}.DecMode())
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err) // constant options that do not fit together
+	}
+	return v
+}
+
+func encodeUser(u *User) ([]byte, error) {
+	b, err := encMode.Marshal(u)
+	if err != nil {
+		return nil, fmt.Errorf("encoding user %s: %w", u.Name, err)
+	}
+	return b, nil
+}
+
+// decodeUser reads a user's record. Records are sealed, so one that cannot be
+// read is damage (efs.ErrDamaged) or of a newer release.
+func decodeUser(name string, b []byte) (*User, error) {
+	var format struct {
+		Format int `cbor:"1,keyasint"`
+	}
+	if err := cbor.Unmarshal(b, &format); err == nil && format.Format > recordVersion {
+		return nil, fmt.Errorf("user %s: written by a newer release of EFS; use that release: %w", name, efs.ErrDamaged)
+	}
+	u := new(User)
+	if err := decMode.Unmarshal(b, u); err != nil || u.Format != recordVersion || u.Name != name {
+		return nil, fmt.Errorf("user %s: record cannot be read: %w", name, efs.ErrDamaged)
+	}
+	return u, nil
+}
+
+// clone returns a copy that shares nothing that is changed in place.
+func (u *User) clone() *User {
+	c := *u
+	c.Keys = slices.Clone(u.Keys)
+	c.Certificates = slices.Clone(u.Certificates)
+	return &c
+}
+
+func newKey(p *userkey.Public, now time.Time) Key {
+	return Key{Fingerprint: p.Fingerprint(), Kind: p.Kind(), Text: p.Marshal(), Added: now}
+}
+
+// addCertificate notes an issued certificate and forgets those that expired
+// long ago.
+func (u *User) addCertificate(cert *x509.Certificate, now time.Time) error {
+	u.Certificates = slices.DeleteFunc(u.Certificates, func(c Certificate) bool {
+		return now.Sub(c.NotAfter) > keepExpired
+	})
+	if len(u.Certificates) >= MaxCertificates {
+		return fmt.Errorf("user %s has %d certificates; wait until some expire: %w", u.Name, MaxCertificates, efs.ErrRefused)
+	}
+	u.TLS = cert.Raw
+	u.Certificates = append(u.Certificates, Certificate{
+		SHA256:   sha256.Sum256(cert.Raw),
+		Serial:   fmt.Sprintf("%x", cert.SerialNumber),
+		Issued:   now,
+		NotAfter: cert.NotAfter.UTC(),
+	})
+	return nil
+}
