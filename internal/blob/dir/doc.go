@@ -1,0 +1,44 @@
+// Package dir keeps blobs as files in a directory, which may lie on a shared
+// volume: efs.Blobs for local disks, NFS and CephFS.
+//
+//	files/layout              the fan-out, fixed when the directory was made
+//	files/.new/<uuid>         committed, not yet in its place
+//	files/.new/<uuid>.tmp     being written
+//	files/xx/xx/<uuid>        in its place; xx are the id's first hex pairs
+//	files/.quarantine/xx/<uuid>.<seconds>   out of sight since that Unix time
+//
+// # What survives a crash
+//
+// A blob is written under a temporary name, synced, renamed within .new, and
+// .new is synced; only then does Commit return. Whatever ends in .tmp when a
+// Store is opened was never committed and is removed. One Store at a time may
+// be open on a directory.
+//
+// Settling renames a blob from .new to its place and syncs nothing. A rename
+// within a volume is one step to its journal, as is the making of the
+// directories before it, which the journal keeps in order; so after a crash the
+// blob lies in one place or in the other, and readers look in both. Removing
+// syncs the directory that held the blob, since what was deleted must not come
+// back. Readers look in the place, in .new, and in the place again: blobs move
+// only in that direction, so none escapes.
+//
+// Volumes without a journal (vfat, exFAT) do not promise this for renames. On
+// them settling syncs both directories, which makes the gap short but does not
+// close it: a power failure in it can lose the name. Do not keep on such a
+// volume what has no copy elsewhere.
+//
+// Directory syncs are shared: whoever asks while one runs waits for the next,
+// which serves all who have asked by then.
+//
+// # Who can write the volume
+//
+// Nothing is reached through a symbolic link below the root, and only regular
+// files are blobs. Files have mode 0600, directories 0700.
+//
+// # Placement
+//
+// Ids are random, so contents spread evenly; package tests place 10^9 of them.
+// Two levels of 256 directories keep every directory below 16,000 entries at
+// that size. Whoever would use ids that begin with the time would fill one
+// directory: contents have random ids (efs.NewID).
+package dir
