@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// conn is one accepted connection, below TLS, and whose it is. What is known
+// of its certificate is remembered, so that a certificate is judged once and
+// not at every request, until anything about any user changes.
+type conn struct {
+	net.Conn
+	home   *conns
+	judged atomic.Pointer[judgement]
+}
+
+// judgement is an outcome of judging a certificate.
+type judgement struct {
+	generation uint64 // of Server.generation when it was made
+	header     string // the Client-Cert header it was read from; "" for TLS
+	who        identity
+	err        error
+}
+
+// Close closes the connection at once, without a word of TLS, and forgets it.
+func (c *conn) Close() error {
+	c.home.remove(c)
+	return c.Conn.Close()
+}
+
+// conns are the open connections of a server.
+type conns struct {
+	mu  sync.Mutex
+	all map[*conn]struct{}
+	max int
+}
+
+func (cs *conns) add(c *conn) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if len(cs.all) >= cs.max {
+		return false
+	}
+	cs.all[c] = struct{}{}
+	return true
+}
+
+func (cs *conns) remove(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.all, c)
+}
+
+func (cs *conns) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.all)
+}
+
+// of returns the connections whose own certificate was found to be of this
+// user of this file system; an empty user means all of them. A connection
+// from a proxy belongs to nobody: other users' requests may be on it.
+func (cs *conns) of(fs, user string) []*conn {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	var out []*conn
+	for c := range cs.all {
+		j := c.judged.Load()
+		if j != nil && j.err == nil && j.header == "" && j.who.fsName == fs && (user == "" || j.who.user == user) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// tracked keeps the connections of a listener in a registry. Connections above
+// its bound are closed at once, so that their clients learn it.
+type tracked struct {
+	net.Listener
+	conns *conns
+}
+
+// Accept waits for the next connection that may be taken on.
+func (t tracked) Accept() (net.Conn, error) {
+	for {
+		c, err := t.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		k := &conn{Conn: c, home: t.conns}
+		if t.conns.add(k) {
+			return k, nil
+		}
+		c.Close()
+	}
+}
+
+type connKey struct{}
+
+// withConn is http.Server.ConnContext: requests find their connection by it.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// connOf returns the connection of a request, or nil where the handler runs
+// without one of our listeners, as in tests of a single handler.
+func connOf(ctx context.Context) *conn {
+	c, _ := ctx.Value(connKey{}).(*conn)
+	return c
+}

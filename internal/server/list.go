@@ -1,0 +1,96 @@
+package server
+
+import (
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/fsys"
+)
+
+// list answers GET and HEAD of a directory.
+func (x *exchange) list(t target) error {
+	q := x.query()
+	lines := acceptsLines(x.r.Header)
+	_, limited := q.values["limit"]
+	o := fsys.ListOptions{
+		Limit:     int(q.number("limit", fsys.DefaultListLimit, 1, fsys.MaxListLimit)),
+		Recursive: q.flag("recursive"),
+	}
+	o.After, _ = q.take("after")
+	if err := q.done(); err != nil {
+		return err
+	}
+	if len(o.After) > efs.MaxPath {
+		return badParameter.with("The parameter after must be a name of this directory, as the listing gives it in next.")
+	}
+	x.Header()["Vary"] = []string{"Accept"}
+	entries, next, err := x.who.fs.List(x.r.Context(), t.path, o)
+	if err != nil {
+		return writeProblem(err)
+	}
+	if lines {
+		return x.sendLines(t, o, entries, next, limited)
+	}
+	b := append(make([]byte, 0, 64+160*len(entries)), `{"entries":[`...)
+	for i := range entries {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendEntry(b, entries[i].Path, &entries[i].Entry)
+	}
+	b = append(b, `],"next":`...)
+	if next == "" {
+		b = append(b, "null"...)
+	} else {
+		b = appendString(b, next)
+	}
+	return x.sendJSON(http.StatusOK, append(b, '}', '\n'))
+}
+
+// sendLines sends a listing as one JSON document a line: the whole of it, page
+// after page, unless a limit was asked for. A page that cannot be read breaks
+// the answer off.
+func (x *exchange) sendLines(t target, o fsys.ListOptions, entries []fsys.ListEntry, next string, limited bool) error {
+	h := x.Header()
+	h["Content-Type"] = linesType
+	h["Cache-Control"] = cacheControl
+	x.WriteHeader(http.StatusOK)
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
+	var b []byte
+	for {
+		b = b[:0]
+		for i := range entries {
+			b = append(appendEntry(b, entries[i].Path, &entries[i].Entry), '\n')
+		}
+		if _, err := x.Write(b); err != nil {
+			return err
+		}
+		if next == "" || limited {
+			return nil
+		}
+		o.After = next
+		var err error
+		if entries, next, err = x.who.fs.List(x.r.Context(), t.path, o); err != nil {
+			return writeProblem(err)
+		}
+	}
+}
+
+var linesType = []string{"application/x-ndjson"}
+
+// acceptsLines reports whether the client asks for NDJSON by name.
+func acceptsLines(h http.Header) bool {
+	for _, v := range h["Accept"] {
+		for _, part := range strings.Split(v, ",") {
+			t, params, err := mime.ParseMediaType(part)
+			if err == nil && (t == "application/x-ndjson" || t == "application/ndjson") && params["q"] != "0" {
+				return true
+			}
+		}
+	}
+	return false
+}

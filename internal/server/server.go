@@ -1,0 +1,231 @@
+// Package server is the HTTPS face of EFS: routes, limits, and who may. What
+// it takes and answers is written down in api/openapi.yaml, docs/http-api.md
+// and docs/errors.md.
+//
+// A request passes the same gates whatever it is for, in exchange.handle: its
+// path is decoded once and checked, its route and method found, its
+// certificate and session judged; then one handler answers it from the file
+// system. Handlers return errors; what the caller is told about them is
+// decided in one place (writeProblem).
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/efs-project/efs/internal/node"
+	"github.com/efs-project/efs/internal/session"
+)
+
+// Server answers requests to the file systems of a node. Make one with New.
+type Server struct {
+	node    *node.Node
+	cfg     Config
+	limits  Limits
+	log     *slog.Logger
+	metrics *metrics
+
+	conns      conns
+	generation atomic.Uint64 // of what is known about users; judgements of older ones are void
+	requests   chan struct{} // a place for each request under way
+	uploads    chan struct{} // a place for each large upload under way
+	idPrefix   string
+	idCount    atomic.Uint64
+	standIn    func() (*tls.Certificate, error) // makes its certificate once
+
+	stopping atomic.Bool
+	base     context.Context // of the server's own work; ends with it
+	endBase  context.CancelFunc
+	feeds    context.Context // of change feeds; ends before the server does
+	endFeeds context.CancelFunc
+	work     sync.WaitGroup // requests under way, feeds apart
+	tasks    sync.WaitGroup // the server's own goroutines
+
+	mu      sync.Mutex
+	servers []*http.Server
+}
+
+// New returns a server for the file systems of n, which must outlive it.
+func New(n *node.Node, cfg Config) *Server {
+	s := &Server{node: n, cfg: cfg, limits: cfg.Limits.withDefaults(), log: cfg.Logger}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	s.base, s.endBase = context.WithCancel(context.Background())
+	s.feeds, s.endFeeds = context.WithCancel(s.base)
+	s.conns = conns{all: make(map[*conn]struct{}), max: s.limits.Connections}
+	s.requests = make(chan struct{}, s.limits.Requests)
+	s.uploads = make(chan struct{}, s.limits.Uploads)
+	var prefix [6]byte
+	rand.Read(prefix[:])
+	s.idPrefix = hex.EncodeToString(prefix[:]) + "-"
+	s.standIn = sync.OnceValues(newStandIn)
+	s.metrics = newMetrics(s)
+	n.OnAccessChange(s.accessChanged)
+	return s
+}
+
+// Handler returns what answers requests on a listener of this kind, for
+// embedding and tests. Serve is the usual way.
+func (s *Server) Handler(l Listener) http.Handler {
+	if l.Factors == (Factors{}) {
+		l.Factors = session.AllFactors
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, &l) })
+}
+
+// OpsHandler answers health and metrics alone.
+func (s *Server) OpsHandler() http.Handler { return s.Handler(Listener{Ops: true}) }
+
+// serve answers one request, whatever becomes of it, and writes its line.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, l *Listener) {
+	x := &exchange{ResponseWriter: w, r: r, s: s, l: l, start: time.Now(), route: routeNone, id: s.requestID(r)}
+	x.writeDeadline = pace{stall: s.limits.SlowClient, rate: s.limits.MinRate}
+	w.Header()["X-Request-Id"] = []string{x.id}
+	s.metrics.inFlight.Inc()
+	s.work.Add(1)
+	defer x.finish()
+	if err := x.admit(); err != nil {
+		x.fail(err)
+	}
+}
+
+// admit holds the number of requests under way to its bound.
+func (x *exchange) admit() error {
+	if x.l.Ops {
+		return x.handleOps()
+	}
+	if x.l.Plain && !fromProxy(x.l.ClientCert, x.r.RemoteAddr) {
+		return misdirected.with("This listener speaks plain HTTP to its proxies alone. Use the HTTPS address.")
+	}
+	select {
+	case x.s.requests <- struct{}{}:
+		defer func() { <-x.s.requests }()
+	default:
+		return &problem{kind: tooBusy, retry: 1, detail: "Too many requests are under way. Try again in a moment."}
+	}
+	return x.handle()
+}
+
+// fail tells the caller of an error: by a problem document while that can be
+// done, else by an answer that does not end as if it were whole.
+func (x *exchange) fail(err error) {
+	if x.status != 0 {
+		x.problem = "aborted"
+		x.s.log.LogAttrs(x.r.Context(), slog.LevelWarn, "answer broken off", slog.String("id", x.id), slog.Any("error", err))
+		abort()
+	}
+	var p *problem
+	if !errors.As(writeProblem(err), &p) {
+		panic("server: a failure without a problem") // writeProblem returns nothing else
+	}
+	if p.kind.status >= 500 && p.cause != nil {
+		x.s.log.LogAttrs(x.r.Context(), slog.LevelError, "request failed", slog.String("id", x.id), slog.Any("error", p.cause))
+	}
+	p.send(x)
+}
+
+// finish counts and logs the exchange, also when its handler panics. A panic
+// that is not the deliberate abort is a fault of the server: it is logged
+// with its text and answered by breaking off.
+func (x *exchange) finish() {
+	p := recover()
+	took := time.Since(x.start)
+	if !x.follows {
+		x.s.work.Done()
+	}
+	x.s.metrics.inFlight.Dec()
+	x.s.metrics.answered(x, took)
+	x.s.logRequest(x, took)
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+		x.s.log.Error("handler panicked", "id", x.id, "panic", p)
+	}
+	abort()
+}
+
+// follow turns the request into one that may last for ever: stopping does not
+// wait for it, but ends it.
+func (x *exchange) follow() {
+	x.follows = true
+	x.s.work.Done()
+}
+
+// requestID returns the id that the answer, the log and problem documents
+// carry: the client's own if it is a harmless one, else one of this server's.
+func (s *Server) requestID(r *http.Request) string {
+	if v := r.Header["X-Request-Id"]; len(v) == 1 && harmlessID(v[0]) {
+		return v[0]
+	}
+	return s.idPrefix + strconv.FormatUint(s.idCount.Add(1), 10)
+}
+
+func harmlessID(id string) bool {
+	for i := 0; i < len(id); i++ {
+		c := id[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return len(id) >= 1 && len(id) <= 64
+}
+
+// logRequest writes the one line of a request. No path, name, query, header
+// or credential is in it; efsctl resolve finds the path of an object id.
+func (s *Server) logRequest(x *exchange, took time.Duration) {
+	level := slog.LevelInfo
+	if x.route == routeLive || x.route == routeReady || x.route == routeMetrics {
+		level = slog.LevelDebug // asked every few seconds, for ever
+	}
+	if !s.log.Enabled(x.r.Context(), level) {
+		return
+	}
+	attrs := [...]slog.Attr{
+		slog.String("id", x.id),
+		slog.String("route", string(x.route)),
+		slog.String("method", knownMethod(x.r.Method)),
+		slog.Int("status", x.status),
+		slog.Duration("took", took),
+		slog.Int64("in", x.in),
+		slog.Int64("out", x.out),
+		slog.String("from", x.r.RemoteAddr),
+		slog.String("fs", x.who.fsName),
+		slog.String("user", x.who.user),
+		slog.String("object", objectID(x)),
+		slog.String("problem", x.problem),
+	}
+	n := len(attrs)
+	for n > 0 && attrs[n-1].Value.Kind() == slog.KindString && attrs[n-1].Value.String() == "" {
+		n--
+	}
+	s.log.LogAttrs(x.r.Context(), level, "request", attrs[:n]...)
+}
+
+func objectID(x *exchange) string {
+	if x.object.IsZero() {
+		return ""
+	}
+	return x.object.String()
+}
+
+// accessChanged is told that something was taken from a user (from all of a
+// file system's users, if user is empty): remembered judgements are void, and
+// the connections that their certificates opened are cut. Sessions have been
+// ended by then, which stops what comes through proxies.
+func (s *Server) accessChanged(fs, user string) {
+	s.generation.Add(1)
+	for _, c := range s.conns.of(fs, user) {
+		_ = c.Close() // it is being cut: how it takes that is no matter
+	}
+}
