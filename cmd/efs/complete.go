@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/efs-project/efs/client"
+)
+
+func printJSON(cmd *cobra.Command, v any) error {
+	return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+}
+
+// completeRemoteNames offers the names of remotes.
+func completeRemoteNames(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	all, err := loadRemotes()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for name, r := range all.Remotes {
+		if strings.HasPrefix(name, typed) {
+			names = append(names, name+"\t"+r.User+"@"+r.FS)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completionTime bounds how long a person who pressed TAB waits.
+const completionTime = 5 * time.Second
+
+// maxCompletions bounds what is offered of a large directory.
+const maxCompletions = 200
+
+// completePlaces offers names of remotes, paths in file systems, and leaves
+// local files to the shell. It logs in if that needs nobody to be asked.
+func (a *app) completePlaces(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	name, path, ok := splitRemote(typed)
+	if !ok {
+		names, _ := completeRemoteNames(cmd, nil, typed)
+		for i, n := range names {
+			remote, what, _ := strings.Cut(n, "\t")
+			names[i] = remote + ":/\t" + what
+		}
+		return names, cobra.ShellCompDirectiveNoSpace
+	}
+	a.noPrompt = true
+	defer a.close()
+	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+	defer cancel()
+	c, err := a.session(ctx, name)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	cut := strings.LastIndexByte(path, '/') + 1
+	dir, prefix := path[:cut], path[cut:]
+	var found []string
+	for e, err := range c.List(ctx, dir, client.ListOptions{}) {
+		if err != nil || len(found) >= maxCompletions {
+			break
+		}
+		if !strings.HasPrefix(e.Name, prefix) {
+			continue
+		}
+		entry := name + ":" + dir + e.Name
+		if e.IsDir() {
+			entry += "/"
+		}
+		found = append(found, entry)
+	}
+	return found, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
