@@ -1,0 +1,186 @@
+// Package admin is how efsctl talks to a running server: requests in JSON over
+// HTTP over a Unix socket in the server's root, answered by a stream of
+// events, one JSON object a line.
+//
+// Only the server opens keys and indexes, so that nothing changes them behind
+// its back. Who may: the user the server runs as, and root; the socket's mode
+// says so, and the server asks the kernel who is at the other end.
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/efs-project/efs"
+)
+
+// Event is one line of an answer. Exactly one field is set. A stream ends with
+// Result or Error; one that ends otherwise was cut.
+type Event struct {
+	Line     *string         `json:"line,omitempty"`     // something that just happened, for people
+	Warning  *string         `json:"warning,omitempty"`  // the same, for standard error
+	Progress *Progress       `json:"progress,omitempty"` //
+	Result   json.RawMessage `json:"result,omitempty"`   //
+	Error    *Failure        `json:"error,omitempty"`    //
+}
+
+// Progress tells how far a long operation has come.
+type Progress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"` // 0: not known
+}
+
+// Failure is an error that crossed the socket. Kind survives, so that
+// errors.Is works on both sides.
+type Failure struct {
+	Kind    string `json:"kind,omitempty"`
+	Message string `json:"message"`
+}
+
+func (f *Failure) Error() string { return f.Message }
+
+// Unwrap returns the kind of failure as one of the errors of package efs.
+func (f *Failure) Unwrap() error { return kinds[f.Kind] }
+
+var kinds = map[string]error{
+	"not-found":    efs.ErrNotFound,
+	"exists":       efs.ErrExists,
+	"bad-input":    efs.ErrBadInput,
+	"sealed":       efs.ErrSealed,
+	"wrong-key":    efs.ErrWrongKey,
+	"rolled-back":  efs.ErrRolledBack,
+	"damaged":      efs.ErrDamaged,
+	"no-space":     efs.ErrNoSpace,
+	"stopped":      efs.ErrStopped,
+	"unavailable":  efs.ErrUnavailable,
+	"refused":      efs.ErrRefused,
+	"conflict":     efs.ErrConflict,
+	"precondition": efs.ErrPrecondition,
+}
+
+// failure turns an error into what crosses the socket.
+func failure(err error) *Failure {
+	f := &Failure{Message: err.Error()}
+	for kind, target := range kinds {
+		if errors.Is(err, target) {
+			f.Kind = kind
+		}
+	}
+	return f
+}
+
+// The operations, each a POST to /v1/OPERATION with its request as the body.
+const (
+	opStatus     = "status"
+	opInit       = "init"
+	opUnseal     = "unseal"
+	opCreateFS   = "create-fs"
+	opDeleteFS   = "delete-fs"
+	opListFS     = "list-fs"
+	opCreateUser = "create-user"
+	opListUsers  = "list-users"
+	opDeleteUser = "delete-user"
+	opRevoke     = "revoke"
+	opAddKey     = "add-key"
+	opRemoveKey  = "remove-key"
+	opFsck       = "fsck"
+	opResolve    = "resolve"
+)
+
+// InitResult carries the starter key that efsctl init made. It is shown once
+// and kept nowhere.
+type InitResult struct {
+	StarterKey string `json:"starter_key"`
+}
+
+// UnsealRequest hands the starter key to a sealed server.
+type UnsealRequest struct {
+	StarterKey string `json:"starter_key,omitempty"` // base64
+	Passphrase string `json:"passphrase,omitempty"`  // where the root was initialised with one
+}
+
+// FSRequest names a file system.
+type FSRequest struct {
+	FS string `json:"fs"`
+}
+
+// UserRequest names a user of a file system.
+type UserRequest struct {
+	FS   string `json:"fs"`
+	User string `json:"user"`
+}
+
+// CreateUserRequest asks for a user with a public key and a client
+// certificate.
+type CreateUserRequest struct {
+	FS   string `json:"fs"`
+	User string `json:"user"`
+	Key  string `json:"key"`           // OpenPGP, OpenSSH or PEM public key
+	CSR  string `json:"csr,omitempty"` // PEM; "": the server makes the TLS key
+}
+
+// CreateUserResult is what a new user needs to connect.
+type CreateUserResult struct {
+	Hashes   Hashes    `json:"hashes"`
+	Bundle   string    `json:"bundle"`    // PEM: certificate, key unless a CSR was given, chain
+	ServerCA string    `json:"server_ca"` // PEM: to trust the server
+	NotAfter time.Time `json:"not_after"` // of the certificate
+}
+
+// Hashes are digests of a public key in hex, for checking it out of band.
+type Hashes struct {
+	SHA256 string `json:"sha256"`
+	SHA1   string `json:"sha1"`
+	MD5    string `json:"md5"`
+}
+
+// KeyRequest adds a public key to a user, or removes the one whose SHA-256
+// (hex, or enough of its beginning to be the only one) is Hash.
+type KeyRequest struct {
+	FS   string `json:"fs"`
+	User string `json:"user"`
+	Key  string `json:"key,omitempty"`
+	Hash string `json:"hash,omitempty"`
+}
+
+// User is one line of list-users.
+type User struct {
+	Name         string        `json:"name"`
+	Created      time.Time     `json:"created"`
+	Disabled     bool          `json:"disabled"`
+	Keys         []UserKey     `json:"keys"`
+	Certificates []Certificate `json:"certificates"`
+}
+
+// UserKey describes one public key of a user.
+type UserKey struct {
+	Kind   string `json:"kind"` // openpgp, ssh, raw
+	SHA256 string `json:"sha256"`
+}
+
+// Certificate describes one client certificate of a user.
+type Certificate struct {
+	Serial   string     `json:"serial"`
+	NotAfter time.Time  `json:"not_after"`
+	Revoked  *time.Time `json:"revoked,omitempty"`
+}
+
+// FsckRequest asks for a check of a file system.
+type FsckRequest struct {
+	FS     string `json:"fs"`
+	Deep   bool   `json:"deep"`   // read and verify every content
+	Repair bool   `json:"repair"` // put orphans into quarantine, mend what can be computed
+}
+
+// ResolveRequest turns a logged id into paths.
+type ResolveRequest struct {
+	ID string `json:"id"`
+	FS string `json:"fs,omitempty"` // "": search all
+}
+
+// ResolveResult is where an id was found.
+type ResolveResult struct {
+	FS   string `json:"fs"`
+	Path string `json:"path"`
+}

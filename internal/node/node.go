@@ -1,0 +1,395 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/pki"
+	"github.com/efs-project/efs/internal/session"
+	"github.com/efs-project/efs/internal/starter"
+)
+
+// State is what a node can do at present.
+type State string
+
+// The states of a node.
+const (
+	StateWaiting State = "waiting" // empty root, no starter key: Init
+	StateSealed  State = "sealed"  // initialised root, no starter key: Unseal
+	StateReady   State = "ready"   // serving
+	StateStopped State = "stopped" // closed
+)
+
+// WaitingHint is what a server without a key writes into its log.
+const WaitingHint = "Use `docker exec efs-server efsctl` to perform commands."
+
+// Node is an open root. Its methods are safe for concurrent use.
+type Node struct {
+	cfg      Config
+	log      *slog.Logger
+	clock    func() time.Time
+	instance efs.ID
+	started  time.Time
+	lock     *os.File
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // what runs on ctx
+
+	admin sync.Mutex // held by whatever changes state or file systems
+
+	mu       sync.RWMutex // guards what follows
+	state    State
+	vault    *vault
+	failed   map[string]error // file systems that could not be opened, and why
+	problems []string         // what did not fit at start
+
+	open  atomic.Pointer[map[string]*FileSystem] // by name; replaced, never changed
+	hooks atomic.Pointer[[]func(fs, user string)]
+}
+
+// New opens the root of cfg: it locks it, and with a starter key initialises
+// an empty root or opens an initialised one. Errors: efs.ErrUnavailable
+// (another server runs on the root), efs.ErrWrongKey, efs.ErrExists (sealed
+// data is there that the key cannot belong to), efs.ErrDamaged.
+func New(ctx context.Context, cfg Config) (*Node, error) {
+	n := &Node{cfg: cfg, log: cfg.Logger, clock: cfg.Clock, instance: efs.NewID(), failed: map[string]error{}}
+	if n.log == nil {
+		n.log = slog.Default()
+	}
+	if n.clock == nil {
+		n.clock = time.Now
+	}
+	n.started = n.clock()
+	n.open.Store(&map[string]*FileSystem{})
+	n.hooks.Store(&[]func(string, string){})
+	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := n.start(ctx); err != nil {
+		n.destroyKey()
+		n.cancel()
+		if n.lock != nil {
+			n.lock.Close()
+		}
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) start(ctx context.Context) error {
+	if err := n.cfg.prepare(); err != nil {
+		return err
+	}
+	var err error
+	if n.lock, err = n.cfg.lockRoot(); err != nil {
+		return err
+	}
+	initialised, err := starter.BoxState(n.cfg.serverDir())
+	if err != nil {
+		return fmt.Errorf("root %s: %w", n.cfg.Root, err)
+	}
+	n.state = StateWaiting
+	if initialised {
+		n.state = StateSealed
+	}
+	if n.cfg.Key == nil {
+		n.log.Info(WaitingHint, "state", n.state, "do", map[State]string{StateWaiting: "efsctl init", StateSealed: "efsctl unseal"}[n.state])
+		return nil
+	}
+	found := n.cfg.Key
+	n.cfg.Key = nil // the Box owns it, or destroy it here
+	n.log.Info("starter key found", "from", found.From)
+	return n.unlock(ctx, found)
+}
+
+// unlock opens or makes the Box with a starter key, which it takes over, and
+// brings the node into service.
+func (n *Node) unlock(ctx context.Context, key *starter.Found) error {
+	var box *starter.Box
+	var err error
+	if n.State() == StateWaiting {
+		box, err = starter.CreateBox(n.cfg.serverDir(), key.Key, key.KDF)
+	} else {
+		box, err = starter.OpenBox(n.cfg.serverDir(), key.Key)
+	}
+	if err != nil {
+		key.Key.Destroy()
+		return fmt.Errorf("root %s: %w", n.cfg.Root, err)
+	}
+	n.setState(StateSealed) // from here on the root is initialised, whatever follows
+	v, err := n.openVault(box)
+	if err != nil {
+		box.Close()
+		return fmt.Errorf("root %s: %w", n.cfg.Root, err)
+	}
+	problems := v.tls.export()
+	n.mu.Lock()
+	n.vault = v
+	n.mu.Unlock()
+	n.settle(ctx)
+	n.openAll(ctx)
+	problems = append(problems, n.planted()...)
+	n.mu.Lock()
+	n.problems = problems
+	n.mu.Unlock()
+	for _, p := range problems {
+		n.log.Warn("found at start: " + p)
+	}
+	n.run(func(ctx context.Context) {
+		v.tls.watch(ctx, func(what string, err error) { n.log.Error(what, "err", err) })
+	})
+	n.setState(StateReady)
+	n.log.Info("ready", "root", n.cfg.Root, "filesystems", len(*n.open.Load()), "instance", n.instance,
+		"certificate_sha256", n.Fingerprint())
+	return nil
+}
+
+// destroyKey wipes a starter key that was not handed on.
+func (n *Node) destroyKey() {
+	if n.cfg.Key != nil {
+		n.cfg.Key.Key.Destroy()
+		n.cfg.Key = nil
+	}
+}
+
+// Init makes a starter key for an empty root, hands its base64 form to show
+// exactly once, and brings the node into service. Nothing is sealed before
+// show has returned nil, so that a key that nobody saw seals nothing. Errors:
+// efs.ErrExists if the root is initialised already.
+func (n *Node) Init(ctx context.Context, show func(starterKey string) error) error {
+	n.admin.Lock()
+	defer n.admin.Unlock()
+	switch n.State() {
+	case StateWaiting:
+	case StateSealed:
+		return fmt.Errorf("this root is initialised: open it with `efsctl unseal` and its starter key: %w", efs.ErrExists)
+	default:
+		return fmt.Errorf("this root is initialised and in service: %w", efs.ErrExists)
+	}
+	text, key, err := starter.Generate()
+	if err != nil {
+		return fmt.Errorf("making a starter key: %w", err)
+	}
+	if err := show(text); err != nil {
+		key.Destroy()
+		return fmt.Errorf("showing the starter key: %w", err)
+	}
+	return n.unlock(context.WithoutCancel(ctx), &starter.Found{Key: key, From: "efsctl init"})
+}
+
+// Unseal opens a sealed root with its starter key in base64. Errors:
+// efs.ErrBadInput (no such key), efs.ErrWrongKey, efs.ErrNotFound (the root
+// was never initialised), efs.ErrExists (it is open).
+func (n *Node) Unseal(ctx context.Context, text string) error {
+	return n.unseal(ctx, func() (*starter.Found, error) {
+		key, err := starter.Parse(text)
+		return &starter.Found{Key: key, From: "efsctl unseal"}, err
+	})
+}
+
+// UnsealPassphrase is Unseal for a root that was initialised with a
+// passphrase, which is wiped.
+func (n *Node) UnsealPassphrase(ctx context.Context, pass []byte) error {
+	return n.unseal(ctx, func() (*starter.Found, error) {
+		key, err := starter.FromPassphrase(n.cfg.serverDir(), pass)
+		return &starter.Found{Key: key, From: "efsctl unseal"}, err
+	})
+}
+
+func (n *Node) unseal(ctx context.Context, find func() (*starter.Found, error)) error {
+	n.admin.Lock()
+	defer n.admin.Unlock()
+	switch n.State() {
+	case StateSealed:
+	case StateWaiting:
+		return fmt.Errorf("this root was never initialised: `efsctl init` makes its starter key: %w", efs.ErrNotFound)
+	default:
+		return fmt.Errorf("this root is not sealed: %w", efs.ErrExists)
+	}
+	key, err := find()
+	if err != nil {
+		return err
+	}
+	return n.unlock(context.WithoutCancel(ctx), key)
+}
+
+// State returns the node's present state.
+func (n *Node) State() State {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.state
+}
+
+func (n *Node) setState(s State) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.state = s
+}
+
+// Instance is the random id of this start of the server.
+func (n *Node) Instance() efs.ID { return n.instance }
+
+// Sessions returns the session manager, or nil while the node is not ready.
+func (n *Node) Sessions() *session.Manager {
+	if v := n.secrets(); v != nil {
+		return v.sessions
+	}
+	return nil
+}
+
+// FS returns an open file system. Errors: efs.ErrSealed while the node is not
+// ready, efs.ErrNotFound, or why the file system could not be opened.
+func (n *Node) FS(name string) (*FileSystem, error) {
+	if f := (*n.open.Load())[name]; f != nil {
+		return f, nil
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.state != StateReady {
+		return nil, fmt.Errorf("file system %q: %w", name, efs.ErrSealed)
+	}
+	if err := n.failed[name]; err != nil {
+		return nil, fmt.Errorf("file system %q is not open: %w", name, err)
+	}
+	return nil, fmt.Errorf("file system %q: %w", name, efs.ErrNotFound)
+}
+
+// FileSystems returns the open file systems by name.
+func (n *Node) FileSystems() []*FileSystem {
+	open := *n.open.Load()
+	out := make([]*FileSystem, 0, len(open))
+	for _, name := range slices.Sorted(maps.Keys(open)) {
+		out = append(out, open[name])
+	}
+	return out
+}
+
+// OnAccessChange calls fn after anything changed about who may use a file
+// system: user is "" when it concerns all of its users. fn must not block.
+func (n *Node) OnAccessChange(fn func(fs, user string)) {
+	for {
+		old := n.hooks.Load()
+		next := append(slices.Clone(*old), fn)
+		if n.hooks.CompareAndSwap(old, &next) {
+			return
+		}
+	}
+}
+
+func (n *Node) accessChanged(fs, user string) {
+	for _, fn := range *n.hooks.Load() {
+		fn(fs, user)
+	}
+}
+
+// Certificate returns the server's certificate as it is now. efs.ErrSealed
+// while the node is not ready: its key is among what is sealed.
+func (n *Node) Certificate() (*tls.Certificate, error) {
+	v := n.secrets()
+	if v == nil {
+		return nil, fmt.Errorf("the server's certificate: %w", efs.ErrSealed)
+	}
+	return v.tls.current.Load(), nil
+}
+
+// Fingerprint returns the SHA-256 of the server's certificate in hex, "" while
+// the node is not ready.
+func (n *Node) Fingerprint() string {
+	cert, err := n.Certificate()
+	if err != nil {
+		return ""
+	}
+	return pki.Fingerprint(cert.Leaf)
+}
+
+// ServerCA returns the PEM certificate that clients are to trust.
+func (n *Node) ServerCA() ([]byte, error) {
+	v := n.secrets()
+	if v == nil {
+		return nil, fmt.Errorf("the server's certificate authority: %w", efs.ErrSealed)
+	}
+	return v.tls.caPEM(), nil
+}
+
+func (n *Node) secrets() *vault {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.vault
+}
+
+// Ready reports whether the node serves, and if not, or not all of it, why.
+// A file system that failed to open leaves the others in service, so it is a
+// reason but does not make the node unready; one that stopped after a failed
+// write does, as a restart is what helps.
+func (n *Node) Ready() (ok bool, reasons []string) {
+	state := n.State()
+	if state != StateReady {
+		return false, []string{map[State]string{
+			StateWaiting: "waiting for a starter key: efsctl init",
+			StateSealed:  "sealed: efsctl unseal",
+			StateStopped: "stopped",
+		}[state]}
+	}
+	ok = true
+	n.mu.RLock()
+	for _, name := range slices.Sorted(maps.Keys(n.failed)) {
+		reasons = append(reasons, fmt.Sprintf("file system %s is not open: %v", name, n.failed[name]))
+	}
+	n.mu.RUnlock()
+	for _, f := range n.FileSystems() {
+		if err := f.Err(); err != nil {
+			ok = false
+			reasons = append(reasons, fmt.Sprintf("file system %s: %v: restart the server", f.Name(), err))
+		}
+		if err := f.parts.keys.Live(); err != nil {
+			ok = false
+			reasons = append(reasons, fmt.Sprintf("keys of file system %s: %v", f.Name(), err))
+		}
+	}
+	return ok, reasons
+}
+
+// run starts fn on the node's context; Close waits for it.
+func (n *Node) run(fn func(context.Context)) {
+	n.tasks.Add(1)
+	go func() {
+		defer n.tasks.Done()
+		fn(n.ctx)
+	}()
+}
+
+// Close ends all sessions' use, closes every file system and wipes the keys.
+// Requests should have ended before. Closing twice is no error.
+func (n *Node) Close() error {
+	n.admin.Lock()
+	defer n.admin.Unlock()
+	if n.State() == StateStopped {
+		return nil
+	}
+	n.setState(StateStopped)
+	n.cancel()
+	n.tasks.Wait()
+	var errs []error
+	for _, f := range n.FileSystems() {
+		errs = append(errs, f.close())
+	}
+	n.open.Store(&map[string]*FileSystem{})
+	n.mu.Lock()
+	v := n.vault
+	n.vault = nil
+	n.mu.Unlock()
+	if v != nil {
+		errs = append(errs, v.close())
+	}
+	errs = append(errs, n.lock.Close())
+	return errors.Join(errs...)
+}

@@ -1,0 +1,109 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/keyring"
+	"github.com/efs-project/efs/internal/kms/local"
+	"github.com/efs-project/efs/internal/session"
+	"github.com/efs-project/efs/internal/starter"
+)
+
+// vault is everything that the starter key opens.
+type vault struct {
+	box      *starter.Box
+	kms      *local.KMS
+	ring     *keyring.Keyring
+	sessions *session.Manager
+	registry *registry
+	tls      *serverTLS
+}
+
+// openVault opens what the Box holds, and makes what a new one lacks. It
+// closes what it opened when it fails, but not the Box.
+func (n *Node) openVault(box *starter.Box) (v *vault, err error) {
+	v = &vault{box: box}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, v.closeKeys())
+		}
+	}()
+	if v.kms, err = local.Open(box); err != nil {
+		return nil, fmt.Errorf("opening the local KMS: %w", err)
+	}
+	if err = defaultKey(v.kms); err != nil {
+		return nil, err
+	}
+	if v.ring, err = keyring.Open(n.cfg.keysPath(), map[string]efs.KMS{local.Name: v.kms}, keyring.Options{Logger: n.log, Clock: n.clock}); err != nil {
+		return nil, fmt.Errorf("opening the keyring: %w", err)
+	}
+	if v.sessions, err = n.newSessions(box); err != nil {
+		return nil, err
+	}
+	if v.registry, err = openRegistry(box); err != nil {
+		return nil, err
+	}
+	v.tls, err = openServerTLS(&n.cfg, box, n.clock)
+	return v, err
+}
+
+// defaultKey makes the master key that the default policy names.
+func defaultKey(kms *local.KMS) error {
+	ctx := context.Background() // the local KMS waits for nothing but the disk
+	id := efs.DefaultPolicy().Stages[0].KeyID
+	_, err := kms.DescribeKey(ctx, id)
+	if errors.Is(err, efs.ErrNotFound) {
+		_, err = kms.CreateKey(ctx, id)
+	}
+	if err != nil {
+		return fmt.Errorf("the local KMS's master key %q: %w", id, err)
+	}
+	return nil
+}
+
+const sessionKeyName = "jwt"
+
+func (n *Node) newSessions(box *starter.Box) (*session.Manager, error) {
+	key, err := box.Get(sessionKeyName)
+	if errors.Is(err, efs.ErrNotFound) {
+		key = session.NewKey()
+		err = box.Put(sessionKeyName, key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key that signs sessions: %w", err)
+	}
+	return session.New(session.Config{
+		Instance: n.instance,
+		Keys:     [][]byte{key},
+		Users:    n.sessionUsers,
+		Clock:    n.clock,
+	})
+}
+
+// sessionUsers is what a handshake asks; it must not hand out a typed nil.
+func (n *Node) sessionUsers(fs string) session.Users {
+	if f := (*n.open.Load())[fs]; f != nil {
+		return f.Users
+	}
+	return nil
+}
+
+func (v *vault) closeKeys() error {
+	var err error
+	if v.ring != nil {
+		err = v.ring.Close()
+	}
+	if v.kms != nil {
+		v.kms.Close()
+	}
+	return err
+}
+
+func (v *vault) close() error {
+	err := v.closeKeys()
+	v.box.Close()
+	return err
+}
