@@ -1,18 +1,17 @@
-// Package keyring keeps the keys of file systems, wrapped, in a store of its
-// own (keys.db), and hands them to package seal while they are alive.
-//
-// Keys form a tree: a master key in a KMS wraps an epoch key and a root
-// secret per stage; an epoch key wraps the file keys of contents (and, with
-// erasure units, unit keys between them). See docs/keys.md.
 package keyring
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/efs-project/efs"
-	"github.com/efs-project/efs/seal"
+	bolt "go.etcd.io/bbolt"
 )
 
 // Options tune a Keyring. The zero value is usable.
@@ -29,87 +28,235 @@ type Options struct {
 	Clock      func() time.Time // nil: time.Now
 }
 
+const (
+	defaultTTL     = 5 * time.Minute
+	defaultTimeout = 10 * time.Second
+)
+
 // Keyring is an open keys.db. Its methods are safe for concurrent use.
-type Keyring struct{}
+type Keyring struct {
+	store *store
+	kms   map[string]efs.KMS
+	life  lifetimes
+	log   *slog.Logger
 
-// FileSystem is what the keyring knows of a file system without its keys.
-type FileSystem struct {
-	ID      efs.ID
-	Name    string
-	Created time.Time
-	Stages  []efs.StagePolicy // of the newest epoch; Algorithm is empty
+	loading sync.Mutex // one file system's keys are made or loaded at a time
+	mu      sync.Mutex
+	open    map[efs.ID]*Keys
+
+	stop    context.CancelFunc
+	stopped context.Context
+	work    sync.WaitGroup
 }
 
-// Open opens or creates the store at path. kms are the providers that
-// policies may name. efs.ErrUnavailable if another process has it open.
+// Open opens or creates the store at path, whose directory exists. kms are the
+// providers that policies may name. efs.ErrUnavailable if another process has
+// it open, efs.ErrDamaged.
 func Open(path string, kms map[string]efs.KMS, opts Options) (*Keyring, error) {
-	return nil, efs.ErrUnavailable
+	s, err := openStore(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the key store: %w", err)
+	}
+	r := &Keyring{store: s, kms: maps.Clone(kms), log: opts.Logger, open: map[efs.ID]*Keys{}}
+	r.life = lifetimes{ttl: opts.KeyTTL, grace: opts.OutageGrace, timeout: opts.KMSTimeout, now: opts.Clock}
+	if r.life.ttl <= 0 {
+		r.life.ttl = defaultTTL
+	}
+	if r.life.timeout <= 0 {
+		r.life.timeout = defaultTimeout
+	}
+	if r.life.now == nil {
+		r.life.now = time.Now
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.stopped, r.stop = context.WithCancel(context.Background())
+	r.work.Go(r.sweeper)
+	return r, nil
 }
 
-// Create makes the keys of a new file system: for each stage an epoch key and
-// a root secret, wrapped by the stage's KMS. All or nothing, durable on
-// return. efs.ErrExists if the id or the name has keys.
-func (r *Keyring) Create(ctx context.Context, fs efs.ID, name string, stages []efs.StagePolicy) (*Keys, error) {
-	return nil, efs.ErrUnavailable
-}
-
-// Keys returns the keys of a file system after unwrapping what is needed to
-// check its record. efs.ErrNotFound, efs.ErrWrongKey, efs.ErrDamaged,
-// efs.ErrRefused, efs.ErrUnavailable.
+// Keys returns the keys of a file system, after unwrapping its root secrets
+// and newest epoch and checking its manifest. Nobody is asked again while they
+// live. efs.ErrNotFound, efs.ErrWrongKey (records of another root or file
+// system), efs.ErrDamaged, efs.ErrRefused, efs.ErrUnavailable.
 func (r *Keyring) Keys(ctx context.Context, fs efs.ID) (*Keys, error) {
-	return nil, efs.ErrUnavailable
+	if k := r.cached(fs); k != nil {
+		return k, nil
+	}
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	if k := r.cached(fs); k != nil {
+		return k, nil
+	}
+	k, err := r.load(fs)
+	if err == nil {
+		err = k.verify(ctx)
+	}
+	if err != nil {
+		if k != nil {
+			k.destroy(err)
+		}
+		return nil, fmt.Errorf("keys of file system %s: %w", fs, err)
+	}
+	return k, r.keep(k)
 }
 
-// List returns all file systems that have keys, by name. What it says of one
-// is proven only by Keys.
-func (r *Keyring) List() ([]FileSystem, error) { return nil, efs.ErrUnavailable }
+func (r *Keyring) cached(fs efs.ID) *Keys {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open[fs]
+}
+
+// keep takes k into the care of the sweeper.
+func (r *Keyring) keep(k *Keys) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open == nil {
+		k.destroy(errClosed)
+		return errClosed
+	}
+	r.open[k.FS()] = k
+	return nil
+}
+
+// load reads the records of a file system, unproven.
+func (r *Keyring) load(fs efs.ID) (*Keys, error) {
+	var stored []byte
+	records := map[efs.ID]keyRecord{}
+	err := r.store.view(func(tx *bolt.Tx) error {
+		stored = bytes.Clone(tx.Bucket(bucketFS).Get(fs[:]))
+		c := tx.Bucket(bucketKeys).Cursor()
+		for k, v := c.Seek(fs[:]); bytes.HasPrefix(k, fs[:]); k, v = c.Next() {
+			var rec keyRecord
+			if err := decode(v, &rec); err != nil {
+				return err
+			}
+			records[rec.ID] = rec
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		return nil, fmt.Errorf("%w: %s holds no keys of it: put back the keys.db that belongs to this root",
+			efs.ErrNotFound, r.store.path)
+	}
+	return r.assemble(fs, stored, records)
+}
+
+// unwrap asks the KMS of a record.
+func (r *Keyring) unwrap(ctx context.Context, rec *keyRecord) ([]byte, error) {
+	kms, err := r.provider(rec.Provider)
+	if err != nil {
+		return nil, err
+	}
+	return kms.Unwrap(ctx, rec.Master, rec.Wrapped, rec.binding())
+}
+
+func (r *Keyring) provider(name string) (efs.KMS, error) {
+	kms, ok := r.kms[name]
+	if !ok {
+		return nil, fmt.Errorf("%w: no KMS is called %q in this server's configuration", efs.ErrNotFound, name)
+	}
+	return kms, nil
+}
 
 // Drop destroys all keys of a file system, durably: nothing that they sealed
-// opens again. Dropping what is not there is no error.
-func (r *Keyring) Drop(ctx context.Context, fs efs.ID) error { return efs.ErrUnavailable }
-
-// Anchor returns the newest head that was anchored for fs; false if none was.
-func (r *Keyring) Anchor(fs efs.ID) (efs.Head, bool, error) {
-	return efs.Head{}, false, efs.ErrUnavailable
+// opens again, and the store keeps no byte of them. Dropping what is not there
+// is no error. Copies of the store are not reached.
+func (r *Keyring) Drop(_ context.Context, fs efs.ID) error {
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	r.mu.Lock()
+	if k := r.open[fs]; k != nil {
+		k.destroy(fmt.Errorf("%w: the keys of file system %s were destroyed", efs.ErrNotFound, fs))
+		delete(r.open, fs)
+	}
+	r.mu.Unlock()
+	err := r.store.update(func(tx *bolt.Tx) error { return dropRecords(tx, fs) })
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	if err == nil {
+		err = r.store.scrub()
+	}
+	if err != nil {
+		return fmt.Errorf("destroying the keys of file system %s: %w", fs, err)
+	}
+	return nil
 }
 
-// SetAnchor keeps head as the newest known one, durably. A head older than
-// the anchor changes nothing and is no error; one that contradicts it is
-// efs.ErrRolledBack.
-func (r *Keyring) SetAnchor(ctx context.Context, head efs.Head) error { return efs.ErrUnavailable }
+// errNothing ends a transaction that turns out to change nothing.
+var errNothing = errors.New("nothing to change")
 
-// ResetAnchor sets the anchor to head, older or not: for an operator who
-// accepts that an older index was put back.
-func (r *Keyring) ResetAnchor(ctx context.Context, head efs.Head) error { return efs.ErrUnavailable }
+func dropRecords(tx *bolt.Tx, fs efs.ID) error {
+	if tx.Bucket(bucketFS).Get(fs[:]) == nil {
+		return errNothing
+	}
+	for _, b := range [][]byte{bucketFS, bucketAnchors} {
+		if err := tx.Bucket(b).Delete(fs[:]); err != nil {
+			return err
+		}
+	}
+	keys := tx.Bucket(bucketKeys)
+	var doomed [][]byte
+	c := keys.Cursor()
+	for k, _ := c.Seek(fs[:]); bytes.HasPrefix(k, fs[:]); k, _ = c.Next() {
+		doomed = append(doomed, bytes.Clone(k))
+	}
+	for _, k := range doomed {
+		if err := keys.Delete(k); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Put(metaScrub, []byte{1})
+}
 
 // Close wipes all unwrapped keys and closes the store.
-func (r *Keyring) Close() error { return nil }
+func (r *Keyring) Close() error {
+	r.stop()
+	r.work.Wait()
+	r.mu.Lock()
+	for _, k := range r.open {
+		k.destroy(errClosed)
+	}
+	r.open = nil
+	r.mu.Unlock()
+	return r.store.close()
+}
 
-// Keys are the keys of one file system. Safe for concurrent use.
-type Keys struct{}
+// sweeper looks after the lifetimes of all keys.
+func (r *Keyring) sweeper() {
+	tick := time.NewTicker(min(max(r.life.ttl/10, 10*time.Millisecond), time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.stopped.Done():
+			return
+		case <-tick.C:
+			r.sweep()
+		}
+	}
+}
 
-// FS is the file system whose keys they are; Name is its name.
-func (k *Keys) FS() efs.ID   { return efs.ID{} }
-func (k *Keys) Name() string { return "" }
-
-// Recipients returns what seals a new content: one per stage, newest epoch.
-func (k *Keys) Recipients() ([]seal.Recipient, error) { return nil, efs.ErrUnavailable }
-
-// Identity opens the slots of every live key of this file system.
-func (k *Keys) Identity() seal.Identity { return nil }
-
-// Root derives a key of 32 bytes for a purpose ("index", "names") from the
-// root secrets of all stages; the caller wipes it.
-func (k *Keys) Root(purpose string) ([]byte, error) { return nil, efs.ErrUnavailable }
-
-// Live is nil while the keys are usable, else why not (efs.ErrRefused,
-// efs.ErrUnavailable): cheap enough to be asked for every request.
-func (k *Keys) Live() error { return efs.ErrUnavailable }
-
-// Export writes aes.key and filename-salt into systemDir: sealed copies for
-// recovery, never read back by a server but to compare.
-func (k *Keys) Export(systemDir string) error { return efs.ErrUnavailable }
-
-// CheckExport compares the copies in systemDir with the keyring and says what
-// does not fit.
-func (k *Keys) CheckExport(systemDir string) error { return efs.ErrUnavailable }
+// sweep wipes what has lived its life and begins to renew what is in use.
+func (r *Keyring) sweep() {
+	r.mu.Lock()
+	var all []*liveKey
+	for _, k := range r.open {
+		all = append(all, k.all()...)
+	}
+	r.mu.Unlock()
+	for _, l := range all {
+		if !l.sweep() {
+			continue
+		}
+		r.work.Go(func() {
+			if err := l.renew(r.stopped); err != nil && r.stopped.Err() == nil {
+				r.log.Warn("a key could not be renewed", "key", l.rec.ID, "provider", l.rec.Provider, "error", err)
+			}
+		})
+	}
+}

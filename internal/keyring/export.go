@@ -1,0 +1,125 @@
+package keyring
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/atomicfile"
+)
+
+// The names of the exported copies.
+const (
+	ExportKeys = "aes.key"       // epoch keys
+	ExportSalt = "filename-salt" // root secrets
+)
+
+const maxExport = 16 << 20 // bytes
+
+// exportDoc is an exported copy: wrapped keys, readable but for the keys.
+type exportDoc struct {
+	EFS    string      `json:"efs"` // the file's name
+	Format int         `json:"format"`
+	FS     efs.ID      `json:"fs"`
+	Name   string      `json:"name"`
+	Keys   []exportKey `json:"keys"`
+}
+
+type exportKey struct {
+	ID       efs.ID `json:"id"`
+	Kind     kind   `json:"kind"`
+	State    state  `json:"state"`
+	Provider string `json:"provider"`
+	Master   string `json:"master"`
+	Purpose  string `json:"purpose"`
+	Stage    int    `json:"stage"`
+	Epoch    int    `json:"epoch"`
+	Created  int64  `json:"created"` // Unix time, microseconds
+	Wrapped  []byte `json:"wrapped"`
+}
+
+// Export writes aes.key (the epoch keys) and filename-salt (the root secrets)
+// into systemDir: sealed copies, enough to recover a file system with the
+// starter key and the server's secrets, or with access to the KMS. A server
+// only ever compares them. Durable on return.
+func (k *Keys) Export(systemDir string) error {
+	for _, name := range []string{ExportKeys, ExportSalt} {
+		b, err := k.export(name)
+		if err == nil {
+			err = atomicfile.Write(filepath.Join(systemDir, name), b, 0o600)
+		}
+		if err != nil {
+			return fmt.Errorf("exporting %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// CheckExport compares the copies in systemDir with the keyring. Its error
+// says, a line each, what does not fit (efs.ErrDamaged); Export mends it. The
+// copies are never used, whatever they hold.
+func (k *Keys) CheckExport(systemDir string) error {
+	var problems []error
+	for _, name := range []string{ExportKeys, ExportSalt} {
+		path := filepath.Join(systemDir, name)
+		if what := k.misfit(path, name); what != "" {
+			problems = append(problems, fmt.Errorf("%w: %s %s; the server does not use it", efs.ErrDamaged, path, what))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// misfit says what is wrong with a copy, "" if nothing is.
+func (k *Keys) misfit(path, name string) string {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "is missing"
+	}
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxExport {
+		return "cannot be read"
+	}
+	have, err := os.ReadFile(path)
+	if err != nil {
+		return "cannot be read"
+	}
+	want, err := k.export(name)
+	if err != nil {
+		return "cannot be compared"
+	}
+	if bytes.Equal(have, want) {
+		return ""
+	}
+	var doc exportDoc
+	if json.Unmarshal(have, &doc) != nil || doc.EFS != name {
+		return "is not what EFS wrote there"
+	}
+	if doc.FS != k.FS() {
+		return fmt.Sprintf("belongs to file system %s (%s)", doc.FS, doc.Name)
+	}
+	return "differs from the key store"
+}
+
+func (k *Keys) export(name string) ([]byte, error) {
+	keys := k.roots
+	if name == ExportKeys {
+		keys = nil
+		for _, e := range k.manifest.Epochs {
+			for _, id := range e.Keys {
+				keys = append(keys, k.epochs[id])
+			}
+		}
+	}
+	doc := exportDoc{EFS: name, Format: recordFormat, FS: k.FS(), Name: k.Name(), Keys: []exportKey{}}
+	for _, l := range slices.Clone(keys) {
+		r := &l.rec
+		doc.Keys = append(doc.Keys, exportKey{r.ID, r.Kind, r.State, r.Provider, r.Master, r.Purpose, r.Stage, r.Epoch, r.Created, r.Wrapped})
+	}
+	b, err := json.MarshalIndent(doc, "", "  ")
+	return append(b, '\n'), err
+}
