@@ -103,7 +103,12 @@ func parseSSH(text []byte) (*Public, error) {
 	return newSSH(key, text)
 }
 
+// newSSH wraps an SSH key that was written as text.
 func newSSH(key ssh.PublicKey, text []byte) (*Public, error) {
+	key, err := ssh.ParsePublicKey(key.Marshal()) // an agent's keys show only their wire form
+	if err != nil {
+		return nil, bad("public key: malformed SSH key")
+	}
 	c, ok := key.(ssh.CryptoPublicKey)
 	if !ok || key.Type() != ssh.KeyAlgoED25519 {
 		return nil, bad("public key: an SSH key of type %s; EFS takes ssh-ed25519 (ssh-keygen -t ed25519)", key.Type())
@@ -198,7 +203,7 @@ func checkPlain(key any) (ed25519.PublicKey, error) {
 	return plain, nil
 }
 
-func withNewline(text []byte) []byte { return append(bytes.Clone(text), '\n') }
+func withNewline(text []byte) []byte { return append(bytes.Clone(bytes.TrimSpace(text)), '\n') }
 
 func bad(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, efs.ErrBadInput)...)
