@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/efs-project/efs"
@@ -137,11 +138,11 @@ func (x *Index) Changes(ctx context.Context, since uint64, limit int) ([]efs.Sea
 		c := tx.Bucket(bucketChanges).Cursor()
 		first, _ := c.First()
 		switch {
+		case since == math.MaxUint64:
+			return nil
 		case first == nil && since < head.Seq,
 			first != nil && since+1 < binary.BigEndian.Uint64(first):
 			return fmt.Errorf("changes since %d: %w", since, efs.ErrLogTruncated)
-		case since == ^uint64(0):
-			return nil
 		}
 		for k, v := c.Seek(seqKey(since + 1)); k != nil && len(changes) < limit; k, v = c.Next() {
 			change, err := parseChange(k, v)
