@@ -27,7 +27,7 @@ type exchange struct {
 	in      int64    // bytes of the request's body
 	follows bool     // a change feed that waits: not work to be waited for
 
-	writeDeadline pace
+	reading, writing pace
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -37,7 +37,7 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = status
-		x.allowTimeToWrite()
+		x.armWriting()
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -52,17 +52,41 @@ func (x *exchange) Write(b []byte) (int, error) {
 	if err := x.stillWelcome(); err != nil {
 		return 0, err
 	}
-	x.writeDeadline.passed(x.out, x.setWriteDeadline)
+	if x.follows { // a feed has deadlines of its own, and no rate
+		n, err := x.ResponseWriter.Write(b)
+		x.out += int64(n)
+		return n, err
+	}
+	began := x.writing.before(x.out, x.setWriteDeadline)
 	n, err := x.ResponseWriter.Write(b)
+	x.writing.after(began)
 	x.out += int64(n)
 	return n, err
 }
 
-// allowTimeToWrite renews the deadline that net/http set when the request
-// came, if reading the body has used much of it up.
-func (x *exchange) allowTimeToWrite() {
-	if time.Since(x.start) > x.s.limits.SlowClient/4 {
-		x.setWriteDeadline(time.Now().Add(x.s.limits.SlowClient))
+// armReading bounds the wait for a body, also for one that no handler reads:
+// net/http reads a little of it away before it answers.
+func (x *exchange) armReading() {
+	x.reading = pace{stall: x.s.limits.SlowClient, rate: x.s.limits.MinRate}
+	x.writing = x.reading
+	if x.r.ContentLength != 0 {
+		x.reading.before(0, x.setReadDeadline)
+	}
+	if x.r.ProtoMajor > 1 {
+		// net/http resets an HTTP/2 stream when WriteTimeout passes, even
+		// while the body is still coming or the file is being synced.
+		x.setWriteDeadline(time.Time{})
+	}
+}
+
+// armWriting bounds the wait for the client to take the answer. HTTP/1 has
+// the deadline that net/http set when the request came; it is renewed if
+// reading the body has used much of it up.
+func (x *exchange) armWriting() {
+	now := time.Now()
+	if x.r.ProtoMajor > 1 || now.Sub(x.start) > x.s.limits.SlowClient/4 {
+		x.setWriteDeadline(now.Add(x.s.limits.SlowClient))
+		x.writing.last = now
 	}
 }
 

@@ -104,6 +104,8 @@ func (x *exchange) describe(e *efs.Entry) {
 	h["Etag"] = []string{quoted(e.ETag)}
 	h["Content-Type"] = []string{typeOf(e)}
 	h["Last-Modified"] = []string{modified(e).Format(http.TimeFormat)}
+	h["Efs-Modified"] = []string{modified(e).Format(time.RFC3339Nano)} // to the microsecond, which no HTTP date says
+	h["Efs-Version"] = []string{strconv.FormatUint(e.Version, 10)}
 	h["Accept-Ranges"] = acceptRanges
 	h["Cache-Control"] = cacheControl
 	h["X-Content-Type-Options"] = noSniff

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -97,6 +98,19 @@ func deleteMeta(h http.Header) {
 			delete(h, k)
 		}
 	}
+}
+
+// modifiedHeader reads EFS-Modified, the time that a file had where it comes
+// from; the zero time where it is not sent.
+func modifiedHeader(h http.Header) (t time.Time, err error) {
+	v := h["Efs-Modified"]
+	if len(v) == 0 {
+		return t, nil
+	}
+	if t, err = time.Parse(time.RFC3339Nano, v[0]); err != nil || len(v) > 1 || !validTime(t) {
+		return t, badHeader.with("EFS-Modified must be a time such as 2026-01-31T12:00:00.123456Z.")
+	}
+	return t, nil
 }
 
 // bodyDigest returns the SHA-256 that the client says its body has, from

@@ -38,11 +38,8 @@ func appendEntry(b []byte, name string, e *efs.Entry) []byte {
 	b = appendString(b, name)
 	b = append(b, `,"kind":"`...)
 	b = append(b, e.Kind.String()...)
-	b = append(b, '"')
-	if e.Kind == efs.KindFile {
-		b = append(b, `,"size":`...)
-		b = strconv.AppendInt(b, e.Size, 10)
-	}
+	b = append(b, `","size":`...)
+	b = strconv.AppendInt(b, e.Size, 10)
 	b = append(b, `,"modified":"`...)
 	b = modified(e).AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","etag":`...)

@@ -18,8 +18,7 @@ type metrics struct {
 	problems   *prometheus.CounterVec   // by problem
 	received   prometheus.Counter       // bytes of request bodies
 	sent       prometheus.Counter       // bytes of answers' bodies
-	inFlight   prometheus.Gauge
-	handshakes *prometheus.CounterVec // by outcome
+	handshakes *prometheus.CounterVec   // by outcome
 
 	common, all http.Handler
 }
@@ -39,13 +38,12 @@ func newMetrics(s *Server) *metrics {
 			Help: "Bytes of request bodies read."}),
 		sent: prometheus.NewCounter(prometheus.CounterOpts{Name: "efs_http_sent_bytes_total",
 			Help: "Bytes of answers' bodies sent."}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "efs_http_requests_in_flight",
-			Help: "Requests being answered."}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "efs_handshakes_total",
 			Help: "Signed nonces presented, by outcome."}, []string{"outcome"}),
 	}
 	common := prometheus.NewRegistry()
-	common.MustRegister(m.requests, m.durations, m.problems, m.received, m.sent, m.inFlight, m.handshakes,
+	common.MustRegister(m.requests, m.durations, m.problems, m.received, m.sent, m.handshakes,
+		gauge("efs_http_requests_in_flight", "Requests being answered, watched change feeds apart.", func() float64 { return float64(s.work.Load()) }),
 		gauge("efs_http_connections", "Open connections.", func() float64 { return float64(s.conns.count()) }),
 		gauge("efs_uploads_in_flight", "Uploads under way that count against the limit.", func() float64 { return float64(len(s.uploads)) }),
 		gauge("efs_sessions", "Sessions that are alive.", s.sessionCount),
@@ -127,7 +125,7 @@ func (c *fsCollector) Describe(chan<- *prometheus.Desc) {}
 func (c *fsCollector) Collect(out chan<- prometheus.Metric) {
 	for _, f := range c.s.node.FileSystems() {
 		send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
-			out <- prometheus.MustNewConstMetric(d, kind, v, f.Name)
+			out <- prometheus.MustNewConstMetric(d, kind, v, f.Name())
 		}
 		st, up := f.Stats(), 0.0
 		if f.Err() == nil {

@@ -9,51 +9,41 @@ import (
 // pace keeps the deadline of a body that moves. There is no bound on how long
 // a large body may take, but each piece must come within stall, and in the
 // long run at no less than rate bytes a second: a client that sends one byte
-// just before each deadline would otherwise hold its place for ever.
+// just before each deadline would otherwise hold its place for ever. Only the
+// time spent waiting for the client counts.
 type pace struct {
 	stall time.Duration
 	rate  int64
-	start time.Time
-	last  time.Time // when the deadline was last moved
+	spent time.Duration // waiting for the client
+	last  time.Time     // when the deadline was last moved
 }
 
-// passed moves the deadline before the next piece, done bytes having moved so
-// far. Moving it costs a timer, so it is moved at most eight times a stall.
-func (p *pace) passed(done int64, set func(time.Time)) {
+// before moves the deadline for the next piece, done bytes having moved so
+// far, and returns the time. Moving it costs a timer, so it is moved at most
+// eight times a stall.
+func (p *pace) before(done int64, set func(time.Time)) time.Time {
 	now := time.Now()
-	if p.start.IsZero() {
-		p.start = now
-	} else if now.Sub(p.last) < p.stall/8 {
-		return
+	if now.Sub(p.last) >= p.stall/8 {
+		p.last = now
+		earned := time.Duration(float64(done) / float64(p.rate) * float64(time.Second))
+		set(now.Add(min(p.stall, p.stall+earned-p.spent)))
 	}
-	p.last = now
-	set(p.deadline(now, done))
+	return now
 }
 
-func (p *pace) deadline(now time.Time, done int64) time.Time {
-	next := now.Add(p.stall)
-	byRate := p.start.Add(p.stall + time.Duration(float64(done)/float64(p.rate)*float64(time.Second)))
-	if byRate.Before(next) {
-		return byRate
-	}
-	return next
-}
+func (p *pace) after(began time.Time) { p.spent += time.Since(began) }
 
 // body is a request's body on its way in: bounded in length, kept moving, and
 // remembering why it failed, so that the failure of a store can be told as
 // what it was.
 type body struct {
 	x     *exchange
-	src   io.ReadCloser
+	src   io.Reader
 	limit int64 // bytes; below zero: no bound
-	pace  pace
 	err   error // why reading failed; nil after a clean end
 }
 
-func (x *exchange) newBody(limit int64) *body {
-	return &body{x: x, src: x.r.Body, limit: limit,
-		pace: pace{stall: x.s.limits.SlowClient, rate: x.s.limits.MinRate}}
-}
+func (x *exchange) newBody(limit int64) *body { return &body{x: x, src: x.r.Body, limit: limit} }
 
 // Read reads on. At the end of the body the read deadline is taken away
 // again: net/http watches the connection while the handler works, and would
@@ -62,12 +52,12 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	if err := b.x.stillWelcome(); err != nil {
-		b.err = err
-		return 0, err
+	if b.err = b.x.stillWelcome(); b.err != nil {
+		return 0, b.err
 	}
-	b.pace.passed(b.x.in, b.x.setReadDeadline)
+	began := b.x.reading.before(b.x.in, b.x.setReadDeadline)
 	n, err := b.src.Read(p)
+	b.x.reading.after(began)
 	b.x.in += int64(n)
 	if b.limit >= 0 && b.x.in > b.limit {
 		b.err = bodyTooLarge.with("The server takes no larger bodies. Split the file or ask the operator to raise limits.body.")

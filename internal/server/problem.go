@@ -59,7 +59,7 @@ type document struct {
 func (p *problem) send(x *exchange) {
 	h := x.Header()
 	for _, name := range []string{"Content-Length", "Content-Type", "Content-Range", "Etag", "Last-Modified",
-		"Repr-Digest", "Accept-Ranges", "Content-Security-Policy", "Location"} {
+		"Repr-Digest", "Efs-Modified", "Efs-Version", "Accept-Ranges", "Content-Security-Policy", "Location"} {
 		h.Del(name)
 	}
 	deleteMeta(h)
@@ -87,6 +87,7 @@ func (p *problem) send(x *exchange) {
 	x.problem = p.kind.name
 	x.WriteHeader(p.kind.status)
 	if x.r.Method != http.MethodHead {
-		x.Write(append(body, '\n'))
+		n, _ := x.ResponseWriter.Write(append(body, '\n')) // who has left does not miss it
+		x.out += int64(n)
 	}
 }

@@ -61,6 +61,9 @@ func (x *exchange) putOptions(t target) (o fsys.PutOptions, err error) {
 	if o.SHA256, err = bodyDigest(h); err != nil {
 		return o, err
 	}
+	if o.Modified, err = modifiedHeader(h); err != nil {
+		return o, err
+	}
 	o.Cond, err = x.writeCond(t.path)
 	return o, err
 }

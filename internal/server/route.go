@@ -157,8 +157,8 @@ var endpoints = map[route]*endpoint{
 }
 
 // handle runs the request through the gates every request passes, in this
-// order: the path, the route, the method, whether the server has its keys,
-// who is asking, and then the handler.
+// order: the path, the route, the method, whether the server has its keys and
+// a place for one more, who is asking, and then the handler.
 func (x *exchange) handle() error {
 	path, err := decodedPath(x.r.URL)
 	if err != nil {
@@ -188,6 +188,12 @@ func (x *exchange) handle() error {
 	}
 	if err := x.s.serving(); err != nil {
 		return err
+	}
+	select {
+	case x.s.requests <- struct{}{}:
+		defer func() { <-x.s.requests }()
+	default:
+		return &problem{kind: tooBusy, retry: 1, detail: "Too many requests are under way. Try again in a moment."}
 	}
 	if err := x.authenticate(e.needs); err != nil {
 		return err

@@ -61,7 +61,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	finished := make(chan struct{})
 	s.tasks.Go(func() {
 		defer close(finished)
-		s.work.Wait()
+		for s.work.Load() > 0 && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
 		s.endFeeds()
 	})
 	var stop sync.WaitGroup

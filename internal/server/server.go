@@ -47,7 +47,7 @@ type Server struct {
 	endBase  context.CancelFunc
 	feeds    context.Context // of change feeds; ends before the server does
 	endFeeds context.CancelFunc
-	work     sync.WaitGroup // requests under way, feeds apart
+	work     atomic.Int64   // requests under way, feeds apart
 	tasks    sync.WaitGroup // the server's own goroutines
 
 	mu      sync.Mutex
@@ -89,29 +89,22 @@ func (s *Server) OpsHandler() http.Handler { return s.Handler(Listener{Ops: true
 // serve answers one request, whatever becomes of it, and writes its line.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, l *Listener) {
 	x := &exchange{ResponseWriter: w, r: r, s: s, l: l, start: time.Now(), route: routeNone, id: s.requestID(r)}
-	x.writeDeadline = pace{stall: s.limits.SlowClient, rate: s.limits.MinRate}
 	w.Header()["X-Request-Id"] = []string{x.id}
-	s.metrics.inFlight.Inc()
 	s.work.Add(1)
 	defer x.finish()
+	x.armReading()
 	if err := x.admit(); err != nil {
 		x.fail(err)
 	}
 }
 
-// admit holds the number of requests under way to its bound.
+// admit lets in what this listener is for.
 func (x *exchange) admit() error {
 	if x.l.Ops {
 		return x.handleOps()
 	}
 	if x.l.Plain && !fromProxy(x.l.ClientCert, x.r.RemoteAddr) {
 		return misdirected.with("This listener speaks plain HTTP to its proxies alone. Use the HTTPS address.")
-	}
-	select {
-	case x.s.requests <- struct{}{}:
-		defer func() { <-x.s.requests }()
-	default:
-		return &problem{kind: tooBusy, retry: 1, detail: "Too many requests are under way. Try again in a moment."}
 	}
 	return x.handle()
 }
@@ -141,9 +134,8 @@ func (x *exchange) finish() {
 	p := recover()
 	took := time.Since(x.start)
 	if !x.follows {
-		x.s.work.Done()
+		x.s.work.Add(-1)
 	}
-	x.s.metrics.inFlight.Dec()
 	x.s.metrics.answered(x, took)
 	x.s.logRequest(x, took)
 	if p == nil {
@@ -159,7 +151,7 @@ func (x *exchange) finish() {
 // wait for it, but ends it.
 func (x *exchange) follow() {
 	x.follows = true
-	x.s.work.Done()
+	x.s.work.Add(-1)
 }
 
 // requestID returns the id that the answer, the log and problem documents
