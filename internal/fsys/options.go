@@ -18,6 +18,9 @@ type Keys interface {
 	// Root returns 32 bytes for a purpose, the same for the life of the file
 	// system. The caller wipes them.
 	Root(purpose string) ([]byte, error)
+	// Live is nil while the keys may be used, else why not. It is asked before
+	// everything that opens or seals a record.
+	Live() error
 }
 
 // Anchor keeps the newest known head of a file system apart from its index,
@@ -25,6 +28,8 @@ type Keys interface {
 type Anchor interface {
 	Anchor(fs efs.ID) (h efs.Head, ok bool, err error)
 	SetAnchor(ctx context.Context, h efs.Head) error
+	// ResetAnchor sets the anchor to h, older or not.
+	ResetAnchor(ctx context.Context, h efs.Head) error
 }
 
 // Options says of what parts a file system is made.
@@ -155,12 +160,13 @@ type Problem struct {
 
 // FsckReport is what Fsck found. It is clean if Problems is empty.
 type FsckReport struct {
-	Files       int64     `json:"files"`
-	Directories int64     `json:"directories"`
-	Contents    int64     `json:"contents"`
-	Bytes       int64     `json:"bytes"`
-	Changes     int64     `json:"changes"`
-	Queued      int64     `json:"queued"` // contents waiting to be released
-	Deep        bool      `json:"deep"`
-	Problems    []Problem `json:"problems"`
+	Files        int64     `json:"files"`
+	Directories  int64     `json:"directories"`
+	Contents     int64     `json:"contents"`
+	Bytes        int64     `json:"bytes"`
+	Changes      int64     `json:"changes"`
+	Queued       int64     `json:"queued"` // contents waiting to be released
+	Deep         bool      `json:"deep"`
+	UsageChecked bool      `json:"usage_checked"` // false: it was written to meanwhile, so that sums could not be compared
+	Problems     []Problem `json:"problems"`
 }

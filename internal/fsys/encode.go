@@ -1,0 +1,87 @@
+package fsys
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/efs-project/efs"
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Records are deterministic CBOR (RFC 8949 §4.2) with integer keys.
+var (
+	encMode = must(cbor.CoreDetEncOptions().EncMode())
+	decMode = must(cbor.DecOptions{DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden}.DecMode())
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// place is the record of a directory in SpacePlaces: where it hangs.
+type place struct {
+	Parent  efs.ID `cbor:"1,keyasint"`           // zero for the root
+	Name    string `cbor:"2,keyasint"`           // in Parent
+	Created int64  `cbor:"3,keyasint,omitempty"` // of the root, which has no entry; Unix time, microseconds
+}
+
+// content is the record of a content in SpaceContents, where it is not the
+// default: one whose trailer does not name the file that refers to it.
+type content struct {
+	File efs.ID `cbor:"1,keyasint"`
+}
+
+// seal encodes v and seals it as the record under key.
+func (fs *FS) seal(space efs.Space, key []byte, v any) ([]byte, error) {
+	b, err := encMode.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a record: %w", err)
+	}
+	defer clear(b)
+	return fs.sealer.Seal(space, key, b)
+}
+
+// open opens the record under key into v.
+func (fs *FS) open(space efs.Space, key, sealed []byte, v any) error {
+	b, err := fs.sealer.Open(space, key, sealed)
+	if err != nil {
+		return err
+	}
+	defer clear(b)
+	if err := decMode.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%w: decoding a record: %w", efs.ErrDamaged, err)
+	}
+	return nil
+}
+
+// openEntry opens an entry record and checks its form.
+func (fs *FS) openEntry(key, sealed []byte) (*efs.Entry, error) {
+	e := new(efs.Entry)
+	if err := fs.open(efs.SpaceEntries, key, sealed, e); err != nil {
+		return nil, err
+	}
+	var size int64
+	for _, x := range e.Extents {
+		if x.Offset != size || x.Length < 0 || x.Sealed < 0 {
+			return nil, fmt.Errorf("%w: extents of file %s do not fit together", efs.ErrDamaged, e.File)
+		}
+		size += x.Length
+	}
+	if size != e.Size {
+		return nil, fmt.Errorf("%w: extents of file %s are not as long as the file", efs.ErrDamaged, e.File)
+	}
+	return e, nil
+}
+
+// newETag returns a fresh opaque ETag. Each version gets one, and it never
+// comes from what the version is made of, so it tells nothing and survives
+// moving and re-sealing.
+func newETag() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

@@ -1,0 +1,296 @@
+package fsys
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/seal"
+)
+
+// File is a file as of one moment: what happens to its path afterwards does
+// not change it. It is safe for concurrent use until it is closed.
+type File struct {
+	fs    *FS
+	entry efs.Entry
+	parts []part // in the order of the entry's extents
+	close sync.Once
+}
+
+// part is an extent, opened: plain if it was inline.
+type part struct {
+	efs.Extent
+	plain []byte
+	blob  efs.Blob
+	r     *seal.ReaderAt
+}
+
+// openTries bounds how often an entry is looked up again because its content
+// had been replaced and deleted in between.
+const openTries = 10
+
+// Open opens the file at path. Nothing deletes its contents before Close.
+// efs.ErrNotFound, efs.ErrIsDir, efs.ErrDamaged.
+func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
+	segs, err := ParsePath(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(segs) == 0 {
+		return nil, fmt.Errorf("%w: the root", efs.ErrIsDir)
+	}
+	for range openTries {
+		s, err := fs.found(ctx, segs)
+		if err != nil {
+			return nil, err
+		}
+		if s.entry.Kind != efs.KindFile {
+			return nil, fmt.Errorf("%w: '%s'", efs.ErrIsDir, s.path())
+		}
+		f, err := fs.openFile(ctx, s.entry)
+		if !errors.Is(err, efs.ErrNotFound) {
+			return f, err
+		}
+	}
+	return nil, fmt.Errorf("%w: the contents of '%s' are gone: run fsck", efs.ErrDamaged, join(segs))
+}
+
+// openFile opens the contents of e. efs.ErrNotFound if one is gone.
+func (fs *FS) openFile(ctx context.Context, e *efs.Entry) (*File, error) {
+	f := &File{fs: fs, entry: *e, parts: make([]part, len(e.Extents))}
+	fs.contents.pin(e.Extents)
+	for i, x := range e.Extents {
+		f.parts[i].Extent = x
+		if err := f.openPart(ctx, &f.parts[i]); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// expect says what the sealed file of an extent must be.
+func (fs *FS) expect(x *efs.Extent) *seal.Open {
+	return &seal.Open{
+		FS: fs.o.ID, Content: x.Content, Identities: fs.ident,
+		Size: x.Sealed, PlainSize: x.Length,
+	}
+}
+
+func (f *File) openPart(ctx context.Context, p *part) error {
+	if p.Inline {
+		return f.openInline(ctx, p)
+	}
+	b, err := f.fs.o.Blobs.Open(ctx, p.Content)
+	if err != nil {
+		return fmt.Errorf("content %s: %w", p.Content, err)
+	}
+	p.blob = b
+	if b.Size() != p.Sealed {
+		return fmt.Errorf("content %s: %w: its length is %d, not %d", p.Content, efs.ErrDamaged, b.Size(), p.Sealed)
+	}
+	if p.r, err = seal.NewReaderAt(b, p.Sealed, f.fs.expect(&p.Extent)); err != nil {
+		return damaged(p.Content, err)
+	}
+	return nil
+}
+
+// openInline opens a small content whole. With the digest it is certain to be
+// what the entry means.
+func (f *File) openInline(ctx context.Context, p *part) error {
+	id := p.Content
+	recs, err := f.fs.o.Index.Get(ctx, efs.Key{Space: efs.SpaceInline, Bytes: id[:]})
+	if err != nil {
+		return err
+	}
+	if recs[0].Version == 0 {
+		return fmt.Errorf("content %s: %w", id, efs.ErrNotFound)
+	}
+	plain, trailer, err := seal.OpenBytes(nil, recs[0].Sealed, f.fs.expect(&p.Extent))
+	if err != nil {
+		return damaged(id, err)
+	}
+	p.plain = plain
+	return f.agree(p, trailer)
+}
+
+// agree compares a trailer with the entry.
+func (f *File) agree(p *part, t *seal.Trailer) error {
+	same := t.Size == p.Length
+	if len(f.parts) == 1 && f.entry.DigestKind == efs.DigestFull {
+		same = same && t.HasDigest && bytes.Equal(t.SHA256[:], f.entry.Digest)
+	}
+	if !same {
+		return fmt.Errorf("content %s: %w: it is not the one that its entry means", p.Content, efs.ErrDamaged)
+	}
+	return nil
+}
+
+// damaged says in the terms of efs what went wrong with a content.
+func damaged(id efs.ID, err error) error {
+	kind := efs.ErrDamaged
+	switch {
+	case errors.Is(err, efs.ErrRefused), errors.Is(err, efs.ErrUnavailable):
+		return fmt.Errorf("content %s: %w", id, err)
+	case errors.Is(err, seal.ErrNoKey):
+		kind = efs.ErrWrongKey
+	case errors.Is(err, seal.ErrTampered), errors.Is(err, seal.ErrTruncated), errors.Is(err, seal.ErrFormat),
+		errors.Is(err, seal.ErrUnsupported):
+	default:
+		return fmt.Errorf("content %s: %w", id, err)
+	}
+	return fmt.Errorf("content %s: %w: %w", id, kind, err)
+}
+
+// Entry is the entry of the file as it was opened.
+func (f *File) Entry() efs.Entry { return f.entry }
+
+// Size is the length of the file, bytes.
+func (f *File) Size() int64 { return f.entry.Size }
+
+// ReadAt implements io.ReaderAt. It delivers no byte that has not been
+// authenticated.
+func (f *File) ReadAt(b []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, fmt.Errorf("%w: negative offset", efs.ErrBadInput)
+	}
+	for i := range f.parts {
+		p := &f.parts[i]
+		if n == len(b) || off >= p.Offset+p.Length || off < p.Offset {
+			continue
+		}
+		want := int(min(int64(len(b)-n), p.Offset+p.Length-off))
+		m, err := p.readAt(b[n:n+want], off-p.Offset)
+		n, off = n+m, off+int64(m)
+		if err != nil {
+			return n, err
+		}
+	}
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// readAt fills b, which lies within the part.
+func (p *part) readAt(b []byte, off int64) (int, error) {
+	if p.r == nil {
+		return copy(b, p.plain[off:]), nil
+	}
+	n, err := p.r.ReadAt(b, off)
+	if n == len(b) {
+		return n, nil
+	}
+	if err == nil || err == io.EOF {
+		return n, fmt.Errorf("content %s: %w: it ends early", p.Content, efs.ErrDamaged)
+	}
+	return n, damaged(p.Content, err)
+}
+
+// WriteRange writes n bytes from off on to w; n < 0 means all that follows. It
+// writes no byte that has not been authenticated. For the whole file it
+// returns nil only if the trailers agree with the entry too.
+func (f *File) WriteRange(w io.Writer, off, n int64) error {
+	if n < 0 {
+		n = f.entry.Size - off
+	}
+	if off < 0 || n < 0 || off > f.entry.Size-n {
+		return fmt.Errorf("%w: range of %d bytes from %d in a file of %d", efs.ErrBadInput, n, off, f.entry.Size)
+	}
+	whole := off == 0 && n == f.entry.Size
+	for i := range f.parts {
+		p := &f.parts[i]
+		from, to := max(off, p.Offset), min(off+n, p.Offset+p.Length)
+		if from < to {
+			if err := p.writeRange(w, from-p.Offset, to-from); err != nil {
+				return err
+			}
+		}
+		if whole {
+			if err := f.finish(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *part) writeRange(w io.Writer, off, n int64) error {
+	if p.r == nil {
+		_, err := w.Write(p.plain[off : off+n])
+		return err
+	}
+	cw := &errWriter{w: w}
+	if err := p.r.ReadRange(cw, off, n); err != nil {
+		if cw.err != nil {
+			return cw.err // the receiver's, not the content's
+		}
+		return damaged(p.Content, err)
+	}
+	return nil
+}
+
+// finish checks the trailer of a part that was read whole.
+func (f *File) finish(p *part) error {
+	if p.r == nil {
+		return nil // checked when it was opened
+	}
+	t, err := p.r.Trailer()
+	if err != nil {
+		return damaged(p.Content, err)
+	}
+	return f.agree(p, t)
+}
+
+// verify reads the file whole, digests included.
+func (f *File) verify() error {
+	for i := range f.parts {
+		p := &f.parts[i]
+		if p.r != nil {
+			if err := p.r.Verify(); err != nil {
+				return damaged(p.Content, err)
+			}
+		}
+		if err := f.finish(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close gives the contents back and wipes what was open of them.
+func (f *File) Close() error {
+	var err error
+	f.close.Do(func() {
+		for i := range f.parts {
+			p := &f.parts[i]
+			clear(p.plain)
+			if p.r != nil {
+				err = errors.Join(err, p.r.Close())
+			}
+			if p.blob != nil {
+				err = errors.Join(err, p.blob.Close())
+			}
+		}
+		f.fs.contents.unpin(f.entry.Extents)
+	})
+	return err
+}
+
+// errWriter remembers the error of the writer below it.
+type errWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (w *errWriter) Write(b []byte) (int, error) {
+	n, err := w.w.Write(b)
+	if err != nil {
+		w.err = err
+	}
+	return n, err
+}

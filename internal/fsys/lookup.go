@@ -1,0 +1,208 @@
+package fsys
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/efs-project/efs"
+)
+
+// dirNode is a directory on a path, with its generation: the version of its
+// place record, which changes only when the directory is moved or detached.
+type dirNode struct {
+	id  efs.ID
+	gen uint64
+}
+
+// chain is the directories of a path below the root, topmost first. It is
+// never changed once made, as the path cache shares it.
+type chain []dirNode
+
+// entryKey is a key in SpaceEntries: directory ‖ token.
+type entryKey [32]byte
+
+func (k *entryKey) dir() efs.ID { return efs.ID(k[:16]) }
+
+// spot is where a path leads, as of one moment: its entry, or the deepest
+// existing directory and what is missing from there.
+type spot struct {
+	segs    []string
+	chain   chain      // the directories that exist
+	missing []string   // segments from there: the entry's name alone, or missing directories before it
+	key     entryKey   // of missing[0] in the deepest directory
+	version uint64     // of the record under key; 0: none
+	entry   *efs.Entry // of the whole path; nil: none
+}
+
+func (s *spot) path() string { return join(s.segs) }
+
+func (s *spot) name() string { return s.segs[len(s.segs)-1] }
+
+// dirPath is the path of the first n segments.
+func dirPath(segs []string, n int) string { return strings.Join(segs[:n], "/") }
+
+// maxTries bounds how often something is looked at again because it changed
+// meanwhile. Each try that fails means that somebody else got through.
+const maxTries = 200
+
+func errBusy(path string) error {
+	return fmt.Errorf("%w: too many changes at once to '%s': try again", efs.ErrUnavailable, path)
+}
+
+// locate follows segs (at least one). The whole answer, places and entry, is
+// read as of one moment: with the directory in the path cache that is one
+// round trip.
+func (fs *FS) locate(ctx context.Context, segs []string) (*spot, error) {
+	if err := fs.ready(); err != nil {
+		return nil, err
+	}
+	c := fs.cached(segs)
+	for range maxTries {
+		s, next, err := fs.step(ctx, segs, c)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			return s, nil
+		}
+		c = next
+	}
+	return nil, errBusy(join(segs))
+}
+
+// cached returns the chain of the longest cached directory above segs.
+func (fs *FS) cached(segs []string) chain {
+	for n := len(segs) - 1; n > 0; n-- {
+		if c, ok := fs.paths.Get(dirPath(segs, n)); ok {
+			return c
+		}
+	}
+	return nil
+}
+
+// step reads the places of c and the entry below it. It returns the spot if
+// that ends the path, else the chain to go on with.
+func (fs *FS) step(ctx context.Context, segs []string, c chain) (*spot, chain, error) {
+	depth := len(c)
+	dir := fs.o.ID
+	keys := make([]efs.Key, 0, depth+1)
+	for i := range c {
+		keys = append(keys, efs.Key{Space: efs.SpacePlaces, Bytes: c[i].id[:]})
+		dir = c[i].id
+	}
+	s := &spot{segs: segs, chain: c, missing: segs[depth:], key: fs.key(dir, segs[depth])}
+	keys = append(keys, efs.Key{Space: efs.SpaceEntries, Bytes: s.key[:]})
+	recs, err := fs.o.Index.Get(ctx, keys...)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range c {
+		if recs[i].Version != c[i].gen {
+			fs.forget(segs, depth)
+			return nil, nil, nil
+		}
+	}
+	rec := recs[depth]
+	s.version = rec.Version
+	if rec.Version == 0 {
+		return s, nil, nil
+	}
+	e, err := fs.openEntry(s.key[:], rec.Sealed)
+	if err != nil {
+		return nil, nil, err
+	}
+	if e.Name != segs[depth] {
+		return nil, nil, fmt.Errorf("%w: entry of another name", efs.ErrDamaged)
+	}
+	if depth == len(segs)-1 {
+		s.entry = e
+		return s, nil, nil
+	}
+	if e.Kind != efs.KindDir {
+		return nil, nil, fmt.Errorf("%w: '%s'", efs.ErrNotDir, dirPath(segs, depth+1))
+	}
+	next, err := fs.descend(ctx, segs, c, e.File)
+	return nil, next, err
+}
+
+// descend adds the directory of the given id, found under segs[len(c)], to c.
+// If it has been moved meanwhile it returns c as it is, to look again.
+func (fs *FS) descend(ctx context.Context, segs []string, c chain, dir efs.ID) (chain, error) {
+	depth := len(c)
+	recs, err := fs.o.Index.Get(ctx, efs.Key{Space: efs.SpacePlaces, Bytes: dir[:]})
+	if err != nil {
+		return nil, err
+	}
+	if recs[0].Version == 0 {
+		return c, nil
+	}
+	var p place
+	if err := fs.open(efs.SpacePlaces, dir[:], recs[0].Sealed, &p); err != nil {
+		return nil, err
+	}
+	if p.Parent != fs.last(c) || p.Name != segs[depth] {
+		return c, nil
+	}
+	next := append(c[:depth:depth], dirNode{dir, recs[0].Version})
+	fs.paths.Put(dirPath(segs, depth+1), next)
+	return next, nil
+}
+
+// last is the deepest directory of c.
+func (fs *FS) last(c chain) efs.ID {
+	if len(c) == 0 {
+		return fs.o.ID
+	}
+	return c[len(c)-1].id
+}
+
+// forget drops what is cached of the first n directories of segs.
+func (fs *FS) forget(segs []string, n int) {
+	for ; n > 0; n-- {
+		fs.paths.Drop(dirPath(segs, n))
+	}
+}
+
+func (fs *FS) key(dir efs.ID, name string) (k entryKey) {
+	copy(k[:], dir[:])
+	token := fs.names.Entry(dir, name)
+	copy(k[16:], token[:])
+	return k
+}
+
+// found returns the entry at segs, or efs.ErrNotFound.
+func (fs *FS) found(ctx context.Context, segs []string) (*spot, error) {
+	s, err := fs.locate(ctx, segs)
+	if err != nil {
+		return nil, err
+	}
+	if s.entry == nil {
+		return nil, fmt.Errorf("%w: '%s'", efs.ErrNotFound, s.path())
+	}
+	return s, nil
+}
+
+// Stat returns the entry at path. The root's is made up: it has no ETag that
+// changes and cannot be patched.
+func (fs *FS) Stat(ctx context.Context, path string) (efs.Entry, error) {
+	segs, err := ParsePath(path)
+	if err != nil {
+		return efs.Entry{}, err
+	}
+	if len(segs) == 0 {
+		return fs.rootEntry(), fs.ready()
+	}
+	s, err := fs.found(ctx, segs)
+	if err != nil {
+		return efs.Entry{}, err
+	}
+	return *s.entry, nil
+}
+
+func (fs *FS) rootEntry() efs.Entry {
+	return efs.Entry{
+		File: fs.o.ID, Kind: efs.KindDir, Version: 1, ETag: "root",
+		Created: fs.created, Modified: fs.created,
+	}
+}

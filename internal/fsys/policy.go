@@ -1,0 +1,128 @@
+package fsys
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/seal"
+)
+
+// Keys in SpaceMeta begin with what they are for.
+const (
+	metaPolicy   = 'p' // ‖ version, 4 bytes: a policy
+	metaDetached = 'd' // ‖ directory id: a directory to be emptied
+)
+
+func policyKey(version int) []byte {
+	return binary.BigEndian.AppendUint32([]byte{metaPolicy}, uint32(version))
+}
+
+// maxInline bounds the inline limit: what is inline is read and sealed whole.
+const maxInline = 1 << 20
+
+func checkPolicy(p efs.Policy) error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%w: policy: "+format, append([]any{efs.ErrBadInput}, args...)...)
+	}
+	if p.Version < 1 {
+		return bad("version %d, the first is 1", p.Version)
+	}
+	if len(p.Stages) == 0 || len(p.Stages) > seal.MaxStages {
+		return bad("%d stages, 1 to %d are allowed", len(p.Stages), seal.MaxStages)
+	}
+	for _, st := range p.Stages {
+		if _, err := suite(st.Algorithm); err != nil {
+			return err
+		}
+	}
+	if _, err := compression(p.Compression); err != nil {
+		return err
+	}
+	if _, err := padding(p.Padding); err != nil {
+		return err
+	}
+	if p.InlineLimit < 0 || p.InlineLimit > maxInline {
+		return bad("inline limit of %d bytes, 0 to %d are allowed", p.InlineLimit, maxInline)
+	}
+	if s := p.SegmentSize; s < seal.MinSegmentSize || s > seal.MaxSegmentSize || s&(s-1) != 0 {
+		return bad("segment size of %d bytes, a power of two from %d to %d is needed", s, seal.MinSegmentSize, seal.MaxSegmentSize)
+	}
+	return nil
+}
+
+func suite(algorithm string) (seal.Suite, error) {
+	switch algorithm {
+	case efs.AES256:
+		return seal.AES256GCM, nil
+	case efs.ChaCha20Poly1305:
+		return seal.ChaCha20Poly1305, nil
+	}
+	return 0, fmt.Errorf("%w: policy: algorithm '%s', %s and %s are known", efs.ErrBadInput, algorithm, efs.AES256, efs.ChaCha20Poly1305)
+}
+
+func compression(name string) (seal.Compression, error) {
+	switch name {
+	case "none":
+		return seal.CompressNone, nil
+	case "zstd":
+		return seal.CompressZstd, nil
+	}
+	return 0, fmt.Errorf("%w: policy: compression '%s', none and zstd are known", efs.ErrBadInput, name)
+}
+
+func padding(name string) (seal.Padding, error) {
+	switch name {
+	case "none":
+		return seal.PadNone, nil
+	case "padme":
+		return seal.PadPadme, nil
+	}
+	return 0, fmt.Errorf("%w: policy: padding '%s', none and padme are known", efs.ErrBadInput, name)
+}
+
+// newestPolicy reads the policy history and returns its last.
+func (fs *FS) newestPolicy(ctx context.Context) (p efs.Policy, err error) {
+	var after []byte
+	for {
+		recs, err := fs.o.Index.Scan(ctx, efs.SpaceMeta, []byte{metaPolicy}, after, 64)
+		if err != nil {
+			return p, err
+		}
+		if len(recs) == 0 {
+			break
+		}
+		last := recs[len(recs)-1]
+		p = efs.Policy{}
+		if err := fs.open(efs.SpaceMeta, last.Key, last.Sealed, &p); err != nil {
+			return p, fmt.Errorf("policy of file system '%s': %w", fs.o.Name, err)
+		}
+		after = last.Key
+	}
+	if after == nil {
+		return p, fmt.Errorf("file system '%s': %w: its index has no policy", fs.o.Name, efs.ErrDamaged)
+	}
+	return p, checkPolicy(p)
+}
+
+// params says how a new content is sealed under the policy.
+func (fs *FS) params(content efs.ID) (*seal.Params, error) {
+	recipients, err := fs.o.Keys.Recipients()
+	if err != nil {
+		return nil, fmt.Errorf("keys to seal with: %w", err)
+	}
+	if len(recipients) != len(fs.policy.Stages) {
+		return nil, fmt.Errorf("%w: keys for %d stages, the policy has %d", efs.ErrWrongKey, len(recipients), len(fs.policy.Stages))
+	}
+	p := &seal.Params{FS: fs.o.ID, Content: content, SegmentSize: fs.policy.SegmentSize}
+	// The names were checked when the policy was set.
+	p.Compression, _ = compression(fs.policy.Compression)
+	p.Padding, _ = padding(fs.policy.Padding)
+	p.Stages = make([]seal.Stage, len(recipients))
+	for i, r := range recipients {
+		p.Stages[i].Suite, _ = suite(fs.policy.Stages[i].Algorithm)
+		p.Stages[i].Recipients = []seal.Recipient{r}
+	}
+	return p, nil
+}

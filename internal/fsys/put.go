@@ -1,0 +1,329 @@
+package fsys
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/seal"
+)
+
+// Put stores body as the file at path, in place of what was there, and returns
+// when that is durable. Missing parents are made in the same transaction.
+//
+// Until the transaction has committed nothing of it is to be seen; an error
+// means that the path is as it was, but for efs.ErrStopped, after which the
+// outcome is unknown. Other errors: efs.ErrPrecondition, efs.ErrDigest,
+// efs.ErrIsDir, efs.ErrNotDir, efs.ErrBadPath, efs.ErrBadInput, efs.ErrQuota,
+// efs.ErrNoSpace, and what reading body returned.
+func (fs *FS) Put(ctx context.Context, path string, body io.Reader, o PutOptions) (PutResult, error) {
+	segs, err := parseFile(path)
+	if err != nil {
+		return PutResult{}, err
+	}
+	if err := checkMeta(o.Type, o.Meta); err != nil {
+		return PutResult{}, err
+	}
+	if err := fs.ready(); err != nil {
+		return PutResult{}, err
+	}
+	p := &put{fs: fs, segs: segs, o: o}
+	return p.run(ctx, body)
+}
+
+// put is one store under way.
+type put struct {
+	fs     *FS
+	segs   []string
+	o      PutOptions
+	create bool   // the path must have no entry
+	file   efs.ID // that the trailer of the blob names
+	fresh  bool   // file is new
+	res    PutResult
+}
+
+// run reads the beginning of body: what fits the inline limit is sealed and
+// committed in one write, the rest becomes a blob.
+func (p *put) run(ctx context.Context, body io.Reader) (PutResult, error) {
+	limit := p.fs.policy.InlineLimit
+	buf := getBuffer(limit + 1)
+	defer putBuffer(buf)
+	n, end, err := readUpTo(body, *buf)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("reading the body: %w", err)
+	case !end:
+		err = p.large(ctx, io.MultiReader(bytes.NewReader(*buf), body))
+	default:
+		if err = p.checkSize(int64(n)); err == nil {
+			err = p.small(ctx, (*buf)[:n])
+		}
+	}
+	return p.res, err
+}
+
+// readUpTo fills b from r and tells whether r ended before. Unlike io.ReadFull
+// it keeps the end of a body apart from a body that was cut off, whose reader
+// returns io.ErrUnexpectedEOF.
+func readUpTo(r io.Reader, b []byte) (n int, end bool, err error) {
+	for n < len(b) {
+		m, err := r.Read(b[n:])
+		n += m
+		if err == io.EOF {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
+}
+
+func (p *put) checkSize(n int64) error {
+	if p.o.Size >= 0 && n != p.o.Size {
+		return fmt.Errorf("%w: the body has %d bytes, %d were announced", efs.ErrBadInput, n, p.o.Size)
+	}
+	return nil
+}
+
+func (p *put) checkDigest(sum []byte) error {
+	if p.o.SHA256 != nil && subtle.ConstantTimeCompare(p.o.SHA256, sum) != 1 {
+		return fmt.Errorf("%w: the body is not what its digest says", efs.ErrDigest)
+	}
+	return nil
+}
+
+// admit judges whether a file may be stored at s.
+func (p *put) admit(s *spot) error {
+	if s.entry != nil && s.entry.Kind == efs.KindDir {
+		return fmt.Errorf("%w: '%s'", efs.ErrIsDir, s.path())
+	}
+	if s.entry != nil && p.create {
+		return fmt.Errorf("%w: '%s'", efs.ErrExists, s.path())
+	}
+	return p.o.Cond.check(s.entry)
+}
+
+// entry is the entry that the store makes at s, without its contents.
+func (p *put) entry(s *spot, t *txn) *efs.Entry {
+	e := &efs.Entry{
+		File: efs.NewTimeID(), Kind: efs.KindFile, Version: 1, ETag: newETag(),
+		Created: t.now, Modified: t.now, Type: p.o.Type, Meta: p.o.Meta,
+		Owner: p.o.User, Mode: p.o.Mode, Name: s.name(),
+	}
+	if !p.o.Modified.IsZero() {
+		e.Modified = p.o.Modified.UnixMicro()
+	}
+	if old := s.entry; old != nil {
+		e.File, e.Version, e.Created = old.File, old.Version+1, old.Created
+	}
+	return e
+}
+
+// recovery is what the trailer of the only content of e tells.
+func recovery(path string, e *efs.Entry) seal.Recovery {
+	return seal.Recovery{
+		Path: path, File: e.File, Version: e.Version, Extents: 1,
+		Created: e.Created, Modified: e.Modified, Type: e.Type, Meta: e.Meta,
+		Owner: e.Owner, Mode: e.Mode,
+	}
+}
+
+// fill sets what e has from its only content.
+func (fs *FS) fill(e *efs.Entry, content efs.ID, info seal.Info, inline bool) {
+	e.Size, e.Digest, e.DigestKind = info.Size, info.SHA256[:], efs.DigestFull
+	e.Extents = []efs.Extent{{
+		Length: info.Size, Sealed: info.SealedSize, Content: content,
+		Inline: inline, Policy: fs.policy.Version,
+	}}
+}
+
+// small stores a body that is at hand: the sealed file goes into the index in
+// the transaction that makes the entry.
+func (p *put) small(ctx context.Context, plain []byte) error {
+	return retry(join(p.segs), func() error {
+		s, err := p.fs.locate(ctx, p.segs)
+		if err != nil {
+			return err
+		}
+		if err := p.admit(s); err != nil {
+			return err
+		}
+		t := p.fs.begin(p.o.Who)
+		e := p.entry(s, t)
+		id := efs.NewTimeID()
+		params, err := p.fs.params(id)
+		if err != nil {
+			return err
+		}
+		sealed, info, err := seal.SealBytes(nil, plain, params, recovery(s.path(), e))
+		if err != nil {
+			return fmt.Errorf("sealing: %w", err)
+		}
+		if err := p.checkDigest(info.SHA256[:]); err != nil {
+			return err
+		}
+		p.fs.fill(e, id, info, true)
+		t.raw(efs.SpaceInline, id[:], sealed)
+		return p.commit(ctx, s, t, e)
+	})
+}
+
+// commit puts e at s and fills in the result.
+func (p *put) commit(ctx context.Context, s *spot, t *txn, e *efs.Entry) error {
+	t.pin(s)
+	key := t.parents(s)
+	t.put(efs.SpaceEntries, key[:], e)
+	op := efs.OpReplace
+	if s.entry == nil {
+		op = efs.OpCreate
+		file := e.File
+		t.put(efs.SpaceFiles, file[:], key[:])
+	} else {
+		t.drop(s.entry)
+	}
+	t.use.Bytes += e.Size
+	t.use.Files++
+	t.change(&efs.Change{Op: op, Path: s.path(), Dir: key.dir(), Before: s.entry, After: e})
+	c, err := t.commit(ctx)
+	if err != nil {
+		return err
+	}
+	p.res = PutResult{Entry: *e, Created: s.entry == nil, Seq: c.Seq}
+	return nil
+}
+
+// large streams body into a blob, makes that durable, and then commits the
+// entry. Whatever fails, no blob is left, unless the outcome of the commit is
+// unknown.
+func (p *put) large(ctx context.Context, body io.Reader) error {
+	s, err := p.fs.locate(ctx, p.segs)
+	if err != nil {
+		return err
+	}
+	if err := p.admit(s); err != nil { // before the body travels
+		return err
+	}
+	id := efs.NewID()
+	p.fs.contents.begin(id)
+	defer p.fs.contents.end(id)
+	info, err := p.blob(ctx, id, body)
+	if err == nil {
+		err = retry(join(p.segs), func() error { return p.refer(ctx, id, info) })
+	}
+	switch {
+	case err == nil:
+		p.fs.work.settleLater(id)
+	case errors.Is(err, efs.ErrStopped):
+		// The index may have it. The next start finds out.
+	default:
+		p.fs.removeBlob(ctx, id)
+	}
+	return err
+}
+
+// blob writes the body as blob id, durably.
+func (p *put) blob(ctx context.Context, id efs.ID, body io.Reader) (info seal.Info, err error) {
+	params, err := p.fs.params(id)
+	if err != nil {
+		return info, err
+	}
+	dst, err := p.fs.o.Blobs.Create(ctx, id)
+	if err != nil {
+		return info, fmt.Errorf("beginning a blob: %w", err)
+	}
+	if info, err = p.write(ctx, dst, params, body); err != nil {
+		dst.Abort()
+		return info, err
+	}
+	if err := dst.Commit(); err != nil {
+		return info, fmt.Errorf("storing a blob: %w", err)
+	}
+	return info, nil
+}
+
+// write seals body into dst. Size and digest are judged before the trailer is
+// written, and the path is looked at once more for what the trailer says.
+func (p *put) write(ctx context.Context, dst io.Writer, params *seal.Params, body io.Reader) (info seal.Info, err error) {
+	w, err := seal.NewWriter(dst, params)
+	if err != nil {
+		return info, fmt.Errorf("sealing: %w", err)
+	}
+	defer w.Abort()
+	if _, err := w.ReadFrom(&contextReader{ctx, body}); err != nil {
+		return info, fmt.Errorf("storing the body: %w", err)
+	}
+	size, sum := w.Sum()
+	if err := p.checkSize(size); err != nil {
+		return info, err
+	}
+	if err := p.checkDigest(sum[:]); err != nil {
+		return info, err
+	}
+	s, err := p.fs.locate(ctx, p.segs)
+	if err != nil {
+		return info, err
+	}
+	if err := p.admit(s); err != nil {
+		return info, err
+	}
+	e := p.entry(s, p.fs.begin(p.o.Who))
+	p.file, p.fresh = e.File, s.entry == nil
+	if info, err = w.Close(recovery(s.path(), e)); err != nil {
+		return info, fmt.Errorf("sealing: %w", err)
+	}
+	return info, nil
+}
+
+// refer commits the entry that refers to blob id. If the path meanwhile
+// belongs to another file than the trailer names, a content record says so:
+// with one or the other every blob leads to its file.
+func (p *put) refer(ctx context.Context, id efs.ID, info seal.Info) error {
+	s, err := p.fs.locate(ctx, p.segs)
+	if err != nil {
+		return err
+	}
+	if err := p.admit(s); err != nil {
+		return err
+	}
+	t := p.fs.begin(p.o.Who)
+	e := p.entry(s, t)
+	if s.entry == nil && p.fresh {
+		e.File = p.file
+	}
+	p.fs.fill(e, id, info, false)
+	if e.File != p.file {
+		t.put(efs.SpaceContents, id[:], content{File: e.File})
+	}
+	return p.commit(ctx, s, t, e)
+}
+
+// removeBlob deletes a blob that nothing refers to, whatever became of ctx.
+func (fs *FS) removeBlob(ctx context.Context, id efs.ID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
+	if err := fs.o.Blobs.Remove(ctx, id); err != nil {
+		// It stays where new blobs lie, and the next start removes it.
+		fs.log.Error("removing a blob that was not stored", "content", id.String(), "error", err)
+	}
+}
+
+const removeTimeout = 30 * time.Second
+
+// contextReader stops reading when its context ends.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *contextReader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(b)
+}

@@ -1,0 +1,69 @@
+package fsys
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/efs-project/efs"
+)
+
+// reapBatch is how many entries of a detached directory are deleted at a time.
+const reapBatch = 200
+
+// detached is the record of a directory that was deleted with all below it and
+// is to be emptied.
+type detached struct {
+	Dir efs.ID `cbor:"1,keyasint"`
+}
+
+func detachedKey(dir efs.ID) []byte { return append([]byte{metaDetached}, dir[:]...) }
+
+// reap empties detached directories, a batch at a time, until there are none.
+// Directories in them become detached directories of their own, so that depth
+// costs nothing. Nothing else writes there: every other transaction checks the
+// places of all directories above what it writes, and one of them is gone.
+func (fs *FS) reap(ctx context.Context) error {
+	for {
+		recs, err := fs.o.Index.Scan(ctx, efs.SpaceMeta, []byte{metaDetached}, nil, 1)
+		if err != nil || len(recs) == 0 {
+			return err
+		}
+		var d detached
+		if err := fs.open(efs.SpaceMeta, recs[0].Key, recs[0].Sealed, &d); err != nil {
+			return fmt.Errorf("work record: %w", err)
+		}
+		if err := fs.reapSome(ctx, d.Dir); err != nil {
+			return fmt.Errorf("emptying directory %s: %w", d.Dir, err)
+		}
+	}
+}
+
+// reapSome deletes up to a batch of a detached directory's entries, and its
+// record with the last of them.
+func (fs *FS) reapSome(ctx context.Context, dir efs.ID) error {
+	recs, err := fs.o.Index.Scan(ctx, efs.SpaceEntries, dir[:], nil, reapBatch)
+	if err != nil {
+		return err
+	}
+	t := fs.begin(Who{})
+	for i := range recs {
+		e, err := fs.openEntry(recs[i].Key, recs[i].Sealed)
+		if err != nil {
+			return err
+		}
+		id := e.File
+		t.delete(efs.SpaceEntries, recs[i].Key)
+		if e.Kind == efs.KindDir {
+			t.delete(efs.SpacePlaces, id[:])
+			t.put(efs.SpaceMeta, detachedKey(id), detached{Dir: id})
+		} else {
+			t.delete(efs.SpaceFiles, id[:])
+			t.drop(e)
+		}
+	}
+	if len(recs) < reapBatch {
+		t.delete(efs.SpaceMeta, detachedKey(dir))
+	}
+	_, err = t.commit(ctx)
+	return err
+}

@@ -1,0 +1,55 @@
+package fsys
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/efs-project/efs"
+)
+
+// releaseBatch is how many released contents are deleted at a time.
+const releaseBatch = 256
+
+// release deletes what the release queue holds, but for contents that are
+// being read or that a hold protects. The blob goes before its place in the
+// queue: after a crash it is merely removed again.
+func (fs *FS) release(ctx context.Context) error {
+	for {
+		// Pinned contents stay at the front of the queue: look past them.
+		limit := releaseBatch + fs.contents.pins()
+		queue, err := fs.o.Index.Releasable(ctx, limit)
+		if err != nil {
+			return err
+		}
+		n, err := fs.deleteContents(ctx, queue)
+		if err != nil || n == 0 || len(queue) < limit {
+			return err
+		}
+	}
+}
+
+// deleteContents deletes what of queue is not pinned, and returns how many
+// that were.
+func (fs *FS) deleteContents(ctx context.Context, queue []efs.Release) (int, error) {
+	var t efs.Txn
+	for _, r := range queue {
+		if fs.contents.isPinned(r.Content) {
+			continue
+		}
+		id := r.Content
+		if r.Inline {
+			t.Mutations = append(t.Mutations, efs.Mutation{Key: efs.Key{Space: efs.SpaceInline, Bytes: id[:]}})
+		} else {
+			if err := fs.o.Blobs.Remove(ctx, id); err != nil {
+				return 0, fmt.Errorf("content %s: %w", id, err)
+			}
+			t.Mutations = append(t.Mutations, efs.Mutation{Key: efs.Key{Space: efs.SpaceContents, Bytes: id[:]}})
+		}
+		t.Unqueue = append(t.Unqueue, r)
+	}
+	if len(t.Unqueue) == 0 {
+		return 0, nil
+	}
+	_, err := fs.o.Index.Commit(ctx, &t)
+	return len(t.Unqueue), err
+}

@@ -1,0 +1,174 @@
+package fsys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/efs-project/efs"
+)
+
+// txn builds an index transaction. Its methods keep the first error; commit
+// returns it.
+type txn struct {
+	fs   *FS
+	now  int64
+	who  string
+	t    efs.Txn
+	use  efs.Usage
+	err  error
+	path chain // directories made: for the path cache once committed
+	segs []string
+}
+
+func (fs *FS) begin(who Who) *txn {
+	return &txn{fs: fs, now: fs.now(), who: who.User}
+}
+
+func (t *txn) fail(err error) {
+	if t.err == nil && err != nil {
+		t.err = err
+	}
+}
+
+// pin demands that s still be as it was read: every directory of its path in
+// its place, and the record under its key unchanged. That no directory is
+// detached or moved under a write rests on this.
+func (t *txn) pin(s *spot) {
+	t.pinDirs(s.chain)
+	t.t.Checks = append(t.t.Checks, efs.Check{
+		Kind: efs.CheckVersion, Version: s.version,
+		Key: efs.Key{Space: efs.SpaceEntries, Bytes: s.key[:]},
+	})
+}
+
+func (t *txn) pinDirs(c chain) {
+	for i := range c {
+		t.t.Checks = append(t.t.Checks, efs.Check{
+			Kind: efs.CheckVersion, Version: c[i].gen,
+			Key: efs.Key{Space: efs.SpacePlaces, Bytes: c[i].id[:]},
+		})
+	}
+}
+
+// none demands that no record of a space begin with prefix, and returns the
+// number of the check.
+func (t *txn) none(space efs.Space, prefix []byte) int {
+	t.t.Checks = append(t.t.Checks, efs.Check{Kind: efs.CheckNoneUnder, Key: efs.Key{Space: space, Bytes: prefix}})
+	return len(t.t.Checks) - 1
+}
+
+// put seals v under key; delete removes the record.
+func (t *txn) put(space efs.Space, key []byte, v any) {
+	sealed, err := t.fs.seal(space, key, v)
+	t.fail(err)
+	t.raw(space, key, sealed)
+}
+
+// raw writes what is sealed already.
+func (t *txn) raw(space efs.Space, key, sealed []byte) {
+	t.t.Mutations = append(t.t.Mutations, efs.Mutation{Key: efs.Key{Space: space, Bytes: key}, Sealed: sealed})
+}
+
+func (t *txn) delete(space efs.Space, key []byte) {
+	t.t.Mutations = append(t.t.Mutations, efs.Mutation{Key: efs.Key{Space: space, Bytes: key}})
+}
+
+// change logs c, with the time and the user of the transaction.
+func (t *txn) change(c *efs.Change) {
+	c.Time, c.User = t.now, t.who
+	b, err := encMode.Marshal(c)
+	if err != nil {
+		t.fail(fmt.Errorf("encoding a change: %w", err))
+		return
+	}
+	defer clear(b)
+	sealed, err := t.fs.sealer.SealChange(b)
+	t.fail(err)
+	t.t.Changes = append(t.t.Changes, sealed)
+}
+
+// drop gives back what a file's entry holds: its contents to the release
+// queue, its use.
+func (t *txn) drop(e *efs.Entry) {
+	for _, x := range e.Extents {
+		t.t.Release = append(t.t.Release, efs.Release{Content: x.Content, Inline: x.Inline})
+	}
+	t.use.Bytes -= e.Size
+	t.use.Files--
+}
+
+// parents makes the missing directories before the entry of s and returns the
+// key of that entry.
+func (t *txn) parents(s *spot) *entryKey {
+	key := s.key
+	dir := t.fs.last(s.chain)
+	depth := len(s.segs) - len(s.missing)
+	t.path, t.segs = s.chain[:len(s.chain):len(s.chain)], s.segs
+	for i, name := range s.missing[:len(s.missing)-1] {
+		e := t.newDir(name)
+		t.hang(&key, dir, e)
+		t.change(&efs.Change{Op: efs.OpCreate, Path: dirPath(s.segs, depth+i+1), Dir: dir, After: e})
+		dir = e.File
+		t.path = append(t.path, dirNode{id: dir})
+		key = t.fs.key(dir, s.missing[i+1])
+	}
+	return &key
+}
+
+func (t *txn) newDir(name string) *efs.Entry {
+	return &efs.Entry{
+		File: efs.NewID(), Kind: efs.KindDir, Version: 1, ETag: newETag(),
+		Created: t.now, Modified: t.now, Owner: t.who, Name: name,
+	}
+}
+
+// hang writes the entry of a directory under key in parent, and its place.
+func (t *txn) hang(key *entryKey, parent efs.ID, e *efs.Entry) {
+	k := *key
+	t.put(efs.SpaceEntries, k[:], e)
+	id := e.File
+	t.put(efs.SpacePlaces, id[:], place{Parent: parent, Name: e.Name})
+}
+
+// commit commits what was built. After efs.ErrConflict nothing was changed and
+// what was read is to be read again.
+func (t *txn) commit(ctx context.Context) (efs.Committed, error) {
+	if t.err != nil {
+		return efs.Committed{}, t.err
+	}
+	if t.use != (efs.Usage{}) {
+		t.t.Usage = append(t.t.Usage, efs.Delta{Account: t.fs.o.ID, Bytes: t.use.Bytes, Files: t.use.Files})
+	}
+	c, err := t.fs.o.Index.Commit(ctx, &t.t)
+	if err != nil {
+		return c, err
+	}
+	if len(t.t.Release) > 0 {
+		t.fs.kickReleases()
+	}
+	t.remember(c.Revision)
+	return c, nil
+}
+
+// remember caches the directories that the transaction made. Their generation
+// is the revision that made them.
+func (t *txn) remember(revision uint64) {
+	for i := range t.path {
+		if t.path[i].gen == 0 {
+			t.path[i].gen = revision
+			t.fs.paths.Put(dirPath(t.segs, i+1), t.path[:i+1:i+1])
+		}
+	}
+}
+
+// retry calls try until it ends otherwise than by efs.ErrConflict: what it
+// read had changed before it could commit.
+func retry(path string, try func() error) error {
+	for range maxTries {
+		if err := try(); !errors.Is(err, efs.ErrConflict) {
+			return err
+		}
+	}
+	return errBusy(path)
+}
