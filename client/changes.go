@@ -16,15 +16,17 @@ import (
 
 // Change is one committed change of the file system.
 type Change struct {
-	Seq  uint64    `json:"seq"`            // 1, 2, 3 …; some may be missing: what the user may not see
-	Op   string    `json:"op"`             // create, replace, patch, delete, delete-tree, move
-	Time time.Time `json:"time"`           //
-	User string    `json:"user"`           // who did it
-	Path string    `json:"path"`           // with a leading slash, as of then
-	From string    `json:"from,omitempty"` // where a moved entry came from
-	File string    `json:"file,omitempty"` // the file's stable id
-	ETag string    `json:"etag,omitempty"` // of the version it made
-	Size int64     `json:"size,omitempty"` // of that version, bytes
+	Seq     uint64    `json:"seq"`               // 1, 2, 3 …; some may be missing: what the user may not see
+	Op      string    `json:"op"`                // create, replace, patch, delete, delete-tree, move
+	Time    time.Time `json:"time"`              //
+	User    string    `json:"user"`              // who did it
+	Path    string    `json:"path"`              // with a leading slash, as of then
+	From    string    `json:"from,omitempty"`    // where a moved entry came from
+	File    string    `json:"file,omitempty"`    // the entry's stable id
+	Kind    string    `json:"kind,omitempty"`    // "file", "directory" or "symlink"
+	ETag    string    `json:"etag,omitempty"`    // of the version it made
+	Version uint64    `json:"version,omitempty"` // the version it made
+	Size    int64     `json:"size,omitempty"`    // of that version, bytes
 }
 
 // ChangesOptions says which changes.

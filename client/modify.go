@@ -26,12 +26,7 @@ func (c *Client) Remove(ctx context.Context, path string, o RemoveOptions) error
 	if o.IfMatch != "" {
 		r.header.Set("If-Match", quoteETag(o.IfMatch))
 	}
-	err = c.remove(ctx, r)
-	if errors.Is(err, ErrIsDir) && o.IfMatch == "" {
-		r.path += "/"
-		err = c.remove(ctx, r)
-	}
-	return err
+	return c.remove(ctx, r)
 }
 
 // RemoveAll removes the directory at path with all below it, or a file. The
@@ -41,14 +36,10 @@ func (c *Client) RemoveAll(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("DELETE %s: %w", path, err)
 	}
-	err = c.remove(ctx, &call{
-		op: "DELETE " + path, method: http.MethodDelete, path: escaped + "/",
+	return c.remove(ctx, &call{
+		op: "DELETE " + path, method: http.MethodDelete, path: escaped,
 		query: url.Values{"recursive": {"true"}}, safe: true,
 	})
-	if errors.Is(err, ErrNotDir) {
-		return c.Remove(ctx, path, RemoveOptions{})
-	}
-	return err
 }
 
 // remove makes a DELETE; what a repetition does not find any more, an earlier
@@ -101,11 +92,6 @@ func (c *Client) transfer(ctx context.Context, method, from, to string, o MoveOp
 	}
 	r := &call{op: op, method: method, path: source, header: h, safe: safe, patient: true}
 	resp, _, err := c.do(ctx, r)
-	if err == nil && resp.StatusCode == http.StatusPermanentRedirect { // a directory
-		drain(resp.Body)
-		r.path += "/"
-		resp, _, err = c.do(ctx, r)
-	}
 	return finish(op, resp, err)
 }
 

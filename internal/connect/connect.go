@@ -37,10 +37,15 @@ type Options struct {
 
 // Dial loads the key and logs in.
 func Dial(ctx context.Context, o Options) (*client.Client, error) {
-	signer, err := o.signer()
+	signer, err := o.Signer()
 	if err != nil {
 		return nil, err
 	}
+	return DialWith(ctx, o, signer)
+}
+
+// DialWith logs in with a key that is loaded already.
+func DialWith(ctx context.Context, o Options, signer client.Signer) (*client.Client, error) {
 	return client.Dial(ctx, client.Config{
 		URL: o.URL, FS: o.FS, User: o.User, Signer: signer,
 		CertFile: o.Cert, CAFile: o.CA, Logger: o.Logger,
@@ -50,7 +55,8 @@ func Dial(ctx context.Context, o Options) (*client.Client, error) {
 // maxPublicKey bounds how much of a file is looked at for a public key.
 const maxPublicKey = 64 << 10
 
-func (o *Options) signer() (client.Signer, error) {
+// Signer loads the key, or finds it in ssh-agent.
+func (o *Options) Signer() (client.Signer, error) {
 	if o.Key == "" {
 		return nil, errors.New("no key to log in with: give the private key file, the .pub file of a key in ssh-agent, or 'agent'")
 	}

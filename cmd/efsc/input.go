@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/chzyer/readline"
+)
+
+// input is where commands and posted contents come from.
+type input interface {
+	command() (string, error)               // the next command line
+	answer(question string) (string, error) // to a question
+	contents() (io.Reader, error)           // all that comes, to the end of the input
+	line() (string, error)                  // one line of contents, with its newline
+	close()
+}
+
+// errInterrupted is Ctrl-C at the prompt.
+var errInterrupted = errors.New("interrupted")
+
+func (s *shell) newInput(in *os.File) (input, error) {
+	if !s.interactive {
+		return &script{bufio.NewReader(in), s.out}, nil
+	}
+	rl, err := readline.NewEx(&readline.Config{
+		Prompt:                 "efs> ",
+		DisableAutoSaveHistory: true, // contents that are pasted are nobody's history
+		AutoComplete:           completer{s},
+		InterruptPrompt:        "^C",
+		EOFPrompt:              " ",
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &prompt{rl}, nil
+}
+
+// script reads commands from what is no terminal, and shows no prompts.
+type script struct {
+	*bufio.Reader
+	out io.Writer
+}
+
+func (s *script) command() (string, error) {
+	l, err := s.ReadString('\n')
+	if err == io.EOF && l != "" {
+		err = nil
+	}
+	return strings.TrimRight(l, "\r\n"), err
+}
+
+func (s *script) answer(question string) (string, error) {
+	if _, err := io.WriteString(s.out, question+"\n"); err != nil {
+		return "", err
+	}
+	return s.command()
+}
+
+func (s *script) contents() (io.Reader, error) { return s.Reader, nil }
+func (s *script) line() (string, error)        { return s.ReadString('\n') }
+func (s *script) close()                       {}
+
+// prompt reads from a person, with editing and a history that ends with the
+// process and holds commands alone.
+type prompt struct{ *readline.Instance }
+
+func (p *prompt) command() (string, error) {
+	l, err := p.Readline()
+	if errors.Is(err, readline.ErrInterrupt) {
+		return "", errInterrupted
+	}
+	if err == nil && strings.TrimSpace(l) != "" {
+		err = p.SaveHistory(l)
+	}
+	return l, err
+}
+
+func (p *prompt) answer(question string) (string, error) {
+	defer p.SetPrompt(p.Config.Prompt)
+	p.SetPrompt(question)
+	l, err := p.Readline()
+	if errors.Is(err, readline.ErrInterrupt) || errors.Is(err, io.EOF) {
+		return "", nil // no answer is no
+	}
+	return l, err
+}
+
+// contents reads lines until Ctrl-D; Ctrl-C means that nothing is to be stored.
+func (p *prompt) contents() (io.Reader, error) {
+	var b strings.Builder
+	for {
+		l, err := p.line()
+		b.WriteString(l)
+		if errors.Is(err, io.EOF) {
+			return strings.NewReader(b.String()), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (p *prompt) line() (string, error) {
+	defer p.SetPrompt(p.Config.Prompt)
+	p.SetPrompt("")
+	l, err := p.Readline()
+	if errors.Is(err, readline.ErrInterrupt) {
+		return "", errInterrupted
+	}
+	if err != nil {
+		return "", err
+	}
+	return l + "\n", nil
+}
+
+func (p *prompt) close() { _ = p.Close() } // gives the terminal back
