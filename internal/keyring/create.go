@@ -71,12 +71,12 @@ func (r *Keyring) newKey(ctx context.Context, m *manifest, kd kind, stage, numbe
 	ctx, cancel := context.WithTimeout(ctx, 2*r.life.timeout)
 	defer cancel()
 	if rec.Wrapped, err = kms.Wrap(ctx, p.KeyID, key, rec.binding()); err != nil {
-		return rec, err
+		return rec, rec.answer(err)
 	}
 	back, err := r.unwrap(ctx, &rec)
 	defer secret.Wipe(back)
 	if err != nil {
-		return rec, err
+		return rec, rec.answer(err)
 	}
 	if subtle.ConstantTimeCompare(back, key) != 1 {
 		return rec, fmt.Errorf("%w: KMS %s does not give back what it wrapped", efs.ErrDamaged, p.Provider)

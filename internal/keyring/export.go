@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/atomicfile"
@@ -116,7 +115,7 @@ func (k *Keys) export(name string) ([]byte, error) {
 		}
 	}
 	doc := exportDoc{EFS: name, Format: recordFormat, FS: k.FS(), Name: k.Name(), Keys: []exportKey{}}
-	for _, l := range slices.Clone(keys) {
+	for _, l := range keys {
 		r := &l.rec
 		doc.Keys = append(doc.Keys, exportKey{r.ID, r.Kind, r.State, r.Provider, r.Master, r.Purpose, r.Stage, r.Epoch, r.Created, r.Wrapped})
 	}

@@ -145,7 +145,7 @@ func (l *liveKey) refresh(ctx context.Context) error {
 		}
 		return l.gone
 	}
-	l.failed, l.failAt = err, start
+	l.failed, l.failAt = err, l.life.now()
 	if errors.Is(err, efs.ErrUnavailable) {
 		return err
 	}
@@ -162,14 +162,20 @@ func (l *liveKey) unwrapOnce(ctx context.Context) ([]byte, error) {
 	if err == nil {
 		return b, nil
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: KMS %s did not answer within %s", efs.ErrUnavailable, l.rec.Provider, l.life.timeout)
-	}
+	err = l.rec.answer(err)
 	if errors.Is(err, efs.ErrWrongKey) {
 		err = fmt.Errorf("%w; keys.db belongs to another root, or its records were exchanged: "+
 			"put back the keys.db that belongs to this root", err)
 	}
 	return nil, fmt.Errorf("unwrapping the %s: %w", &l.rec, err)
+}
+
+// answer makes a deadline that passed what it is: a KMS that does not answer.
+func (r *keyRecord) answer(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, efs.ErrUnavailable) {
+		return fmt.Errorf("%w: KMS %s does not answer", efs.ErrUnavailable, r.Provider)
+	}
+	return err
 }
 
 // sweep wipes the key at the end of its life, and reports whether it is to be
@@ -199,7 +205,7 @@ func (l *liveKey) renew(ctx context.Context) error {
 	return l.refresh(ctx)
 }
 
-// end of life for good: err is what users of the key are told.
+// destroy ends the key for good: err is what users of the key are told.
 func (l *liveKey) destroy(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

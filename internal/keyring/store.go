@@ -39,15 +39,15 @@ type store struct {
 }
 
 func openStore(path string) (*store, error) {
-	s := &store{path: path}
-	if err := s.discard(); err != nil {
+	db, err := openBolt(path)
+	if err != nil {
 		return nil, err
 	}
-	var err error
-	if s.db, err = openBolt(path); err != nil {
-		return nil, err
+	s := &store{path: path, db: db}
+	if err = s.discard(); err == nil {
+		err = s.prepare()
 	}
-	if err := s.prepare(); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
@@ -127,7 +127,7 @@ func guard(path string, err *error) func() {
 	return func() {
 		debug.SetPanicOnFault(faults)
 		if r := recover(); r != nil {
-			*err = fmt.Errorf("%w: %s is inconsistent: put it back from its backup", efs.ErrDamaged, path)
+			*err = fmt.Errorf("%w: %s is inconsistent (%v): put it back from its backup", efs.ErrDamaged, path, r)
 		}
 	}
 }

@@ -1,0 +1,224 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/efs-project/efs"
+)
+
+const ttl = 10 * time.Minute
+
+func (l *liveKey) unwrapped() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.key != nil
+}
+
+// eventually waits for what a renewal in the background brings about.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 500 {
+		if ok() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("%s did not come about", what)
+}
+
+func TestKMSIsAskedOnce(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl})
+	k := b.create(t, "user-data", oneStage)
+	b.reopen(t)
+	b.one.unwraps.Store(0)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			k, err := b.Keys(t.Context(), k.FS())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range 50 {
+				if err := wrapAll(t, k).open(k); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := b.one.unwraps.Load(); n != 2 {
+		t.Errorf("the KMS was asked %d times for a root secret and an epoch key", n)
+	}
+}
+
+func TestKeysInUseAreRenewedAtHalfTime(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl})
+	k := b.create(t, "user-data", oneStage)
+	files := wrapAll(t, k)
+	for range 5 {
+		if err := errors.Join(files.open(k), k.Live()); err != nil {
+			t.Fatal(err)
+		}
+		b.clock.pass(ttl / 2)
+		asked := b.one.unwraps.Load()
+		b.sweep()
+		eventually(t, "renewal of both keys", func() bool { return b.one.unwraps.Load() == asked+2 })
+		b.sweep()
+	}
+}
+
+func TestIdleKeysAreWiped(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl})
+	k := b.create(t, "user-data", oneStage)
+	if err := k.Live(); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.pass(ttl / 2)
+	b.sweep()
+	eventually(t, "renewal of the root secret", func() bool { return k.roots[0].since.Equal(b.clock.Now()) })
+	b.clock.pass(ttl)
+	b.sweep()
+	for _, l := range k.all() {
+		if l.unwrapped() {
+			t.Errorf("the %s outlived its lifetime", &l.rec)
+		}
+	}
+	if err := wrapAll(t, k).open(k); err != nil {
+		t.Errorf("asking the KMS again: %v", err)
+	}
+}
+
+// The lifetime is hard: even without the sweeper no expired key is used.
+func TestExpiredKeyIsNotUsed(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl})
+	k := b.create(t, "user-data", oneStage)
+	files := wrapAll(t, k)
+	b.one.answer(efs.ErrUnavailable)
+	b.clock.pass(ttl - 1)
+	if err := files.open(k); err != nil {
+		t.Errorf("within its lifetime: %v", err)
+	}
+	b.clock.pass(1)
+	wantError(t, "at the end of its lifetime", files.open(k), efs.ErrUnavailable)
+	_, err := k.Recipients()
+	wantError(t, "Recipients", err, efs.ErrUnavailable)
+	wantError(t, "Live", k.Live(), efs.ErrUnavailable)
+	_, err = k.Root("index")
+	wantError(t, "Root", err, efs.ErrUnavailable)
+}
+
+func TestFailuresAreNotAskedAgainAtOnce(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl})
+	k := b.create(t, "user-data", oneStage)
+	b.one.answer(efs.ErrUnavailable)
+	b.clock.pass(ttl)
+	b.one.unwraps.Store(0)
+	for range 20 {
+		wantError(t, "Live", k.Live(), efs.ErrUnavailable)
+	}
+	if n := b.one.unwraps.Load(); n != 1 {
+		t.Errorf("a KMS that is away was asked %d times within a second", n)
+	}
+	b.one.answer(nil)
+	b.clock.pass(retryAfter)
+	if err := k.Live(); err != nil {
+		t.Errorf("after the KMS came back: %v", err)
+	}
+}
+
+func TestOutageGrace(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl, OutageGrace: time.Hour})
+	k := b.create(t, "user-data", oneStage)
+	files := wrapAll(t, k)
+	b.one.answer(efs.ErrUnavailable)
+	b.clock.pass(ttl)
+	if err := errors.Join(files.open(k), k.Live()); err != nil {
+		t.Errorf("an outage within the grace: %v", err)
+	}
+	b.clock.pass(time.Hour - 1)
+	b.sweep()
+	if err := errors.Join(files.open(k), k.Live()); err != nil {
+		t.Errorf("an outage at the end of the grace: %v", err)
+	}
+	b.clock.pass(1)
+	wantError(t, "after the grace", files.open(k), efs.ErrUnavailable)
+	b.sweep()
+	for _, l := range k.all() {
+		if l.unwrapped() {
+			t.Errorf("the %s outlived the grace", &l.rec)
+		}
+	}
+}
+
+// A grace bridges a KMS that is away, not one that was never asked.
+func TestGraceNeedsAnOutage(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl, OutageGrace: time.Hour})
+	k := b.create(t, "user-data", oneStage)
+	files := wrapAll(t, k)
+	b.one.answer(efs.ErrRefused)
+	b.clock.pass(ttl)
+	wantError(t, "an expired key and a KMS that refuses", files.open(k), efs.ErrRefused)
+}
+
+func TestRefusalDropsAtOnce(t *testing.T) {
+	for _, answer := range []error{efs.ErrRefused, efs.ErrNotFound, efs.ErrWrongKey} {
+		b := newBench(t, Options{KeyTTL: ttl, OutageGrace: time.Hour})
+		k := b.create(t, "user-data", oneStage)
+		files := wrapAll(t, k)
+		if err := errors.Join(files.open(k), k.Live()); err != nil {
+			t.Fatal(err)
+		}
+		b.one.answer(answer)
+		b.clock.pass(ttl / 2)
+		b.sweep()
+		eventually(t, "wiping", func() bool { return !k.roots[0].unwrapped() && !k.newest[0].unwrapped() })
+		wantError(t, "a file after the refusal", files.open(k), answer)
+		wantError(t, "Live after the refusal", k.Live(), answer)
+		b.one.answer(nil)
+		b.clock.pass(retryAfter)
+		if err := files.open(k); err != nil {
+			t.Errorf("after the KMS gave in: %v", err)
+		}
+	}
+}
+
+func TestCallerWhoLeavesChangesNothing(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl})
+	k := b.create(t, "user-data", oneStage)
+	b.reopen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b.one.answer(context.Canceled)
+	_, err := b.Keys(ctx, k.FS())
+	wantError(t, "a caller who left", err, context.Canceled)
+	b.one.answer(nil)
+	b.keys(t, k.FS())
+}
+
+// Keys are used, renewed and destroyed at once; meant for the race detector.
+func TestConcurrentLife(t *testing.T) {
+	b := newBench(t, Options{KeyTTL: ttl})
+	k := b.create(t, "user-data", twoStages)
+	files := wrapAll(t, k)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 100 {
+				if err := files.open(k); err != nil && !errors.Is(err, efs.ErrUnavailable) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		b.clock.pass(ttl / 2)
+		b.sweep()
+	}
+	wg.Wait()
+}
