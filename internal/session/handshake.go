@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -100,7 +99,7 @@ func (m *Manager) open(now time.Time, r BeginRequest) (*Credentials, error) {
 		done: make(chan struct{}), clock: m.cfg.Clock, issued: []int64{now.Unix()},
 	}
 	secret := s.ID + "." + randomText(32)
-	s.basic = sha256.Sum256([]byte(secret))
+	s.basic = hashText(secret)
 	s.expires.Store(now.Add(m.cfg.TTL).Unix())
 	token, err := m.sign(s, 0, now.Unix())
 	if err != nil {

@@ -30,7 +30,7 @@ var (
 	ErrMissing  = errors.New("credentials missing: open a session first")
 	ErrToken    = errors.New("token malformed or not signed by this server")
 	ErrExpired  = errors.New("session expired or ended: shake hands again")
-	ErrBasic    = errors.New("Basic credentials do not belong to this session")
+	ErrBasic    = errors.New("the Basic secret does not belong to this session")
 	ErrBound    = errors.New("session belongs to another client certificate")
 	ErrRenewals = errors.New("no renewals left: shake hands again")
 )

@@ -80,13 +80,20 @@ func (m *Manager) sign(s *Session, renewal int, issued int64) (string, error) {
 	return text, nil
 }
 
+// hashText is SHA-256 of a text that is rarely above a kilobyte, without a
+// copy on the heap: it runs at every request.
+func hashText(s string) [32]byte {
+	var buf [1024]byte
+	return sha256.Sum256(append(buf[:0], s...))
+}
+
 // lookup returns what is known of a token: remembered if it was verified
 // before, verified if not. ErrToken, ErrExpired.
 func (m *Manager) lookup(token string) (rememberedToken, error) {
 	if len(token) > maxToken {
 		return rememberedToken{}, ErrToken
 	}
-	hash := sha256.Sum256([]byte(token))
+	hash := hashText(token)
 	m.mu.RLock()
 	t, ok := m.tokens[hash]
 	m.mu.RUnlock()

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"crypto/sha256"
 	"crypto/subtle"
 	"strings"
 )
@@ -52,6 +51,6 @@ func (m *Manager) sessionOf(secret string) *Session {
 }
 
 func (s *Session) basicFits(user, secret string) bool {
-	sum := sha256.Sum256([]byte(secret))
+	sum := hashText(secret)
 	return subtle.ConstantTimeCompare(sum[:], s.basic[:]) == 1 && user == s.User
 }
