@@ -23,7 +23,6 @@ type Client struct {
 	http *http.Client
 
 	Line     func(string)   // something that happened, as it happens
-	Warning  func(string)   // the same, for standard error
 	Progress func(Progress) // of long operations
 }
 
@@ -83,8 +82,6 @@ func (c *Client) follow(events *json.Decoder) (json.RawMessage, error) {
 			return e.Result, nil
 		case e.Line != nil && c.Line != nil:
 			c.Line(*e.Line)
-		case e.Warning != nil && c.Warning != nil:
-			c.Warning(*e.Warning)
 		case e.Progress != nil && c.Progress != nil:
 			c.Progress(*e.Progress)
 		}

@@ -19,7 +19,6 @@ import (
 // Result or Error; one that ends otherwise was cut.
 type Event struct {
 	Line     *string         `json:"line,omitempty"`     // something that just happened, for people
-	Warning  *string         `json:"warning,omitempty"`  // the same, for standard error
 	Progress *Progress       `json:"progress,omitempty"` //
 	Result   json.RawMessage `json:"result,omitempty"`   //
 	Error    *Failure        `json:"error,omitempty"`    //
@@ -88,12 +87,6 @@ const (
 	opResolve    = "resolve"
 )
 
-// InitResult carries the starter key that efsctl init made. It is shown once
-// and kept nowhere.
-type InitResult struct {
-	StarterKey string `json:"starter_key"`
-}
-
 // UnsealRequest hands the starter key to a sealed server.
 type UnsealRequest struct {
 	StarterKey string `json:"starter_key,omitempty"` // base64
@@ -118,6 +111,10 @@ type CreateUserRequest struct {
 	User string `json:"user"`
 	Key  string `json:"key"`           // OpenPGP, OpenSSH or PEM public key
 	CSR  string `json:"csr,omitempty"` // PEM; "": the server makes the TLS key
+
+	// BundleTo is where the caller will put the certificate bundle: it is then
+	// named in the lines instead of being shown there. "": it is shown.
+	BundleTo string `json:"bundle_to,omitempty"`
 }
 
 // CreateUserResult is what a new user needs to connect.
@@ -135,35 +132,13 @@ type Hashes struct {
 	MD5    string `json:"md5"`
 }
 
-// KeyRequest adds a public key to a user, or removes the one whose SHA-256
-// (hex, or enough of its beginning to be the only one) is Hash.
+// KeyRequest adds a public key to a user, or removes the one with a
+// fingerprint as list-users shows it.
 type KeyRequest struct {
-	FS   string `json:"fs"`
-	User string `json:"user"`
-	Key  string `json:"key,omitempty"`
-	Hash string `json:"hash,omitempty"`
-}
-
-// User is one line of list-users.
-type User struct {
-	Name         string        `json:"name"`
-	Created      time.Time     `json:"created"`
-	Disabled     bool          `json:"disabled"`
-	Keys         []UserKey     `json:"keys"`
-	Certificates []Certificate `json:"certificates"`
-}
-
-// UserKey describes one public key of a user.
-type UserKey struct {
-	Kind   string `json:"kind"` // openpgp, ssh, raw
-	SHA256 string `json:"sha256"`
-}
-
-// Certificate describes one client certificate of a user.
-type Certificate struct {
-	Serial   string     `json:"serial"`
-	NotAfter time.Time  `json:"not_after"`
-	Revoked  *time.Time `json:"revoked,omitempty"`
+	FS          string `json:"fs"`
+	User        string `json:"user"`
+	Key         string `json:"key,omitempty"`
+	Fingerprint string `json:"fingerprint,omitempty"`
 }
 
 // FsckRequest asks for a check of a file system.
@@ -175,7 +150,7 @@ type FsckRequest struct {
 
 // ResolveRequest turns a logged id into paths.
 type ResolveRequest struct {
-	ID string `json:"id"`
+	ID efs.ID `json:"id"`
 	FS string `json:"fs,omitempty"` // "": search all
 }
 

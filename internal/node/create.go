@@ -29,7 +29,7 @@ func (n *Node) CreateFS(ctx context.Context, name string, progress func(line str
 	}
 	n.admin.Lock()
 	defer n.admin.Unlock()
-	if err := n.mustBeReady(); err != nil {
+	if err := n.Serving(); err != nil {
 		return err
 	}
 	rec := fsRecord{ID: efs.NewID(), Name: name, Created: n.clock().UTC().Truncate(time.Second), Phase: phaseCreating}
@@ -56,7 +56,9 @@ func (n *Node) CreateFS(ctx context.Context, name string, progress func(line str
 	return nil
 }
 
-func (n *Node) mustBeReady() error {
+// Serving is nil while the node is ready. efs.ErrSealed with what to do, or
+// efs.ErrUnavailable when it is stopping.
+func (n *Node) Serving() error {
 	switch n.State() {
 	case StateReady:
 		return nil

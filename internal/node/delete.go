@@ -40,7 +40,7 @@ func (n *Node) DeleteFS(ctx context.Context, name string, progress func(line str
 func (n *Node) beginDelete(ctx context.Context, name string, progress func(string)) (<-chan error, error) {
 	n.admin.Lock()
 	defer n.admin.Unlock()
-	if err := n.mustBeReady(); err != nil {
+	if err := n.Serving(); err != nil {
 		return nil, err
 	}
 	v := n.secrets()

@@ -118,6 +118,9 @@ func (n *Node) serve(rec fsRecord, p *parts, users *access.Directory) *FileSyste
 	return f
 }
 
+// SystemDir is where the exports of the file system lie.
+func (f *FileSystem) SystemDir() string { return f.parts.places.system }
+
 func (f *FileSystem) close() error {
 	if err := f.parts.close(); err != nil {
 		return fmt.Errorf("closing file system %s: %w", f.Name(), err)

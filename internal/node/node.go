@@ -252,11 +252,11 @@ func (n *Node) FS(name string) (*FileSystem, error) {
 	if f := (*n.open.Load())[name]; f != nil {
 		return f, nil
 	}
+	if err := n.Serving(); err != nil {
+		return nil, err
+	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if n.state != StateReady {
-		return nil, fmt.Errorf("file system %q: %w", name, efs.ErrSealed)
-	}
 	if err := n.failed[name]; err != nil {
 		return nil, fmt.Errorf("file system %q is not open: %w", name, err)
 	}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/efs-project/efs/internal/admin"
+	"github.com/efs-project/efs/internal/config"
+	"github.com/efs-project/efs/internal/node"
+	"github.com/efs-project/efs/internal/secret"
+	"github.com/efs-project/efs/internal/server"
+	"github.com/efs-project/efs/internal/session"
+	"github.com/efs-project/efs/internal/starter"
+	"github.com/spf13/cobra"
+)
+
+const serveLong = `efs-server serves encrypted file systems over HTTPS.
+
+The starter key opens what lies under the root. It comes from the variable
+EFS_STARTER_KEY, from --starter-key-file, from a passphrase (--starter-prompt),
+from the systemd credential efs-starter-key or from the Linux keyring. With an
+empty root and a key the server initialises the root. Without a key it waits:
+efsctl init makes a key for an empty root, efsctl unseal opens a sealed one.
+
+Every setting can stand in a TOML file (--config), in a variable
+EFS_SECTION_KEY, or, most of them, in a flag; see docs/operations.md.
+
+Exit codes: 0 stopped when asked to, 1 failure, 2 usage or configuration,
+3 the starter key does not fit the root.`
+
+const serveExample = `  # a fresh root, on an unprivileged port
+  efs-server keygen > starter.key && chmod 600 starter.key
+  efs-server --root /srv/efs --listen :8443 --starter-key-file starter.key
+
+  # as a container's only process, with the key in its environment
+  EFS_STARTER_KEY=… efs-server --hostname efs.example.org
+
+  # without a key: efsctl init or efsctl unseal follows
+  efs-server --ops-listen 127.0.0.1:9443`
+
+func serveCommand() *cobra.Command {
+	var rollback []string
+	cmd := &cobra.Command{
+		Use:     "efs-server",
+		Short:   "Serve encrypted file systems over HTTPS",
+		Long:    serveLong,
+		Example: serveExample,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd, rollback) },
+	}
+	config.Flags(cmd.Flags())
+	cmd.Flags().StringSliceVar(&rollback, "accept-rollback", nil, "file system to open although its index is older than its anchor (repeatable)")
+	return cmd
+}
+
+// serve runs the server until the command's context ends.
+func serve(cmd *cobra.Command, rollback []string) error {
+	if err := secret.Harden(); err != nil {
+		return err
+	}
+	if err := starter.ReexecWithoutEnv(); err != nil {
+		return err
+	}
+	cfg, err := config.Load(cmd.Flags(), os.Environ())
+	if err != nil {
+		return usageError{err}
+	}
+	log := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	for _, name := range cfg.Unknown {
+		log.Warn("variable names no setting and is ignored", "variable", name)
+	}
+	listeners, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+	n, err := openNode(cmd.Context(), cfg, rollback, log)
+	if err != nil {
+		closeAll(listeners)
+		return err
+	}
+	err = runNode(cmd.Context(), n, cfg, listeners, log)
+	if cerr := n.Close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("stopping: %w", cerr))
+	}
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+func openNode(ctx context.Context, cfg *config.Config, rollback []string, log *slog.Logger) (*node.Node, error) {
+	source := starter.DefaultSource()
+	source.File = cfg.Starter.KeyFile
+	if cfg.Starter.Keyring != "" {
+		source.Keyring = cfg.Starter.Keyring
+	}
+	if cfg.Starter.Prompt {
+		source.Prompt = starter.TerminalPrompt
+	}
+	key, err := starter.Find(filepath.Join(cfg.Root, ".server"), source)
+	if err != nil {
+		return nil, err
+	}
+	return node.New(ctx, node.Config{
+		Root:           cfg.Root,
+		Storage:        node.Storage(cfg.Storage),
+		Key:            key,
+		Hostnames:      cfg.Server.Hostnames,
+		TLSCert:        cfg.Server.TLSCert,
+		TLSKey:         cfg.Server.TLSKey,
+		AcceptRollback: rollback,
+		Logger:         log,
+	})
+}
+
+// runNode serves requests and commands until ctx ends or one of them fails,
+// and returns when both have stopped: first requests, then commands.
+func runNode(ctx context.Context, n *node.Node, cfg *config.Config, listeners []server.Listener, log *slog.Logger) error {
+	control, err := admin.NewServer(n, cfg.Root, log)
+	if err != nil {
+		closeAll(listeners)
+		return err
+	}
+	for _, l := range listeners {
+		log.Info("listening", "address", l.Addr().String(), "ops", l.Ops)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	controlCtx, stopControl := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopControl()
+	controlDone := make(chan error, 1)
+	go func() {
+		err := control.Serve(controlCtx)
+		cancel() // without commands a server cannot be administered
+		controlDone <- err
+	}()
+	https := server.New(n, server.Config{Logger: log, Limits: limits(cfg.Limits), Certificate: n.Certificate})
+	err = https.Serve(ctx, listeners...)
+	stopControl()
+	return errors.Join(err, <-controlDone)
+}
+
+func limits(l config.Limits) server.Limits {
+	out := server.Limits{
+		Body: int64(l.Body), Header: int(l.Header), Uploads: l.Uploads, Requests: l.Requests, Connections: l.Connections,
+		SlowClient: l.SlowClient, IdleTimeout: l.IdleTimeout, Shutdown: l.Shutdown,
+	}
+	if out.Body == 0 {
+		out.Body = -1 // no bound
+	}
+	return out
+}
+
+// listen takes the addresses before anything else is opened, so that one in
+// use is noticed while nothing has happened.
+func listen(cfg *config.Config) ([]server.Listener, error) {
+	main, err := listenOn(cfg.Server.Listen, "listen")
+	if err != nil {
+		return nil, err
+	}
+	proxies, err := cfg.Server.Proxies()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	l := server.Listener{Listener: main, Factors: factors(cfg.Server.Factors)}
+	if cfg.Server.ProxyProtocol {
+		l.ProxyProtocol = proxies
+	} else {
+		l.ClientCert = proxies
+	}
+	all := []server.Listener{l}
+	if cfg.Server.OpsListen != "" {
+		ops, err := listenOn(cfg.Server.OpsListen, "ops-listen")
+		if err != nil {
+			closeAll(all)
+			return nil, err
+		}
+		all = append(all, server.Listener{Listener: ops, Ops: true})
+	}
+	return all, nil
+}
+
+func listenOn(address, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("listening on %s: %w: ports below 1024 need the capability NET_BIND_SERVICE (docker run --cap-add NET_BIND_SERVICE), or choose another with --%s", address, err, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w: choose another address with --%s", address, err, flag)
+	}
+	return l, nil
+}
+
+func closeAll(listeners []server.Listener) {
+	for _, l := range listeners {
+		_ = l.Close() // nothing was accepted
+	}
+}
+
+func factors(names []string) session.Factors {
+	var f session.Factors
+	for _, name := range names {
+		switch name {
+		case "certificate":
+			f.Certificate = true
+		case "basic":
+			f.Basic = true
+		case "token":
+			f.Token = true
+		}
+	}
+	return f
+}
+
+func newLogger(w interface{ Write([]byte) (int, error) }, cfg config.Log) *slog.Logger {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	options := &slog.HandlerOptions{Level: levels[cfg.Level], ReplaceAttr: utcTime}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// utcTime writes times in UTC, so that logs of several servers can be merged.
+func utcTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		a.Value = slog.StringValue(a.Value.Time().UTC().Format(time.RFC3339Nano))
+	}
+	return a
+}

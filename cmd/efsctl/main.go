@@ -1,0 +1,159 @@
+// Command efsctl administers a running EFS server through the admin socket in
+// its root.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/efs-project/efs/internal/admin"
+	"github.com/efs-project/efs/internal/version"
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitOK       = 0
+	exitFailure  = 1 // the command failed; for fsck: problems were found
+	exitUsage    = 2 // wrong usage; for fsck also: the check could not run
+	exitNoServer = 4 // no server runs on the root
+)
+
+const defaultRoot = "/efs"
+
+// usageError is an error in how a command was called.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// codedError is an error with an exit code of its own.
+type codedError struct {
+	error
+	code int
+}
+
+func (e codedError) Unwrap() error { return e.error }
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	cmd := rootCommand()
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(os.Stderr, "efsctl: "+text)
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var coded codedError
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, "See `efsctl --help`.")
+		return exitUsage
+	case errors.Is(err, admin.ErrNoServer):
+		return exitNoServer
+	}
+	return exitFailure
+}
+
+// ctl is what every command has: the root and where output goes.
+type ctl struct {
+	root string
+	json bool
+}
+
+const rootLong = `efsctl administers a running EFS server through the admin socket in its root.
+It works for the user that the server runs as, and for root; in a container:
+
+  docker exec efs-server efsctl status
+  docker exec -i efs-server efsctl create-user app1 --fs user-data < app1.asc
+
+Exit codes: 0 done, 1 failed (fsck: problems found), 2 wrong usage (fsck: could
+not run), 4 no server runs on the root.`
+
+func rootCommand() *cobra.Command {
+	c := &ctl{}
+	cmd := &cobra.Command{
+		Use:   "efsctl",
+		Short: "Administer a running EFS server",
+		Long:  rootLong,
+		Example: `  efsctl status
+  efsctl create-fs user-data
+  efsctl create-user app1 --fs user-data --key app1.asc --out ./app1
+  efsctl fsck user-data --deep`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q", args[0])}
+			}
+			return nil
+		},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root := os.Getenv("EFS_ROOT")
+	if root == "" {
+		root = defaultRoot
+	}
+	cmd.PersistentFlags().StringVar(&c.root, "root", root, "root of the server (or EFS_ROOT)")
+	cmd.AddCommand(
+		c.initCommand(), c.unsealCommand(), c.statusCommand(),
+		c.createFSCommand(), c.listFSCommand(), c.deleteFSCommand(),
+		c.createUserCommand(), c.listUsersCommand(), c.deleteUserCommand(), c.revokeCommand(), c.addKeyCommand(), c.removeKeyCommand(),
+		c.fsckCommand(), c.resolveCommand(), versionCommand(),
+	)
+	return cmd
+}
+
+// client returns a client whose lines go to the command's output.
+func (c *ctl) client(cmd *cobra.Command) *admin.Client {
+	client := admin.NewClient(c.root)
+	client.Line = func(line string) { printLine(cmd, line) }
+	return client
+}
+
+func printLine(cmd *cobra.Command, line string) {
+	// A reader that went away does not stop what the server is doing.
+	_, _ = fmt.Fprintln(cmd.OutOrStdout(), line)
+}
+
+// args demands names in place, each an argument.
+func args(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		switch {
+		case len(given) < len(names):
+			return usageError{fmt.Errorf("%s: %s is missing: efsctl %s", cmd.Name(), names[len(given)], cmd.Use)}
+		case len(given) > len(names):
+			return usageError{fmt.Errorf("%s: unexpected argument %q: efsctl %s", cmd.Name(), given[len(names)], cmd.Use)}
+		}
+		return nil
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  efsctl version",
+		Args:    args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "efsctl "+version.String())
+			return err
+		},
+	}
+}

@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/fsys"
+)
+
+type none struct{}
+
+// operations are the commands, by the name they are POSTed under.
+var operations = map[string]operation{
+	opStatus:     typed(status),
+	opInit:       typed(initialise),
+	opUnseal:     typed(unseal),
+	opCreateFS:   typed(createFS),
+	opDeleteFS:   typed(deleteFS),
+	opListFS:     typed(listFS),
+	opCreateUser: typed(createUser),
+	opListUsers:  typed(listUsers),
+	opDeleteUser: typed(deleteUser),
+	opRevoke:     typed(revoke),
+	opAddKey:     typed(addKey),
+	opRemoveKey:  typed(removeKey),
+	opFsck:       typed(fsck),
+	opResolve:    typed(resolve),
+}
+
+func status(ctx context.Context, s *Server, _ *stream, _ none) (any, error) {
+	return s.node.Status(ctx), nil
+}
+
+// initialise sends the key as a line, not as its result: it must have left
+// before anything is sealed under it.
+func initialise(ctx context.Context, s *Server, out *stream, _ none) (any, error) {
+	err := s.node.Init(ctx, func(key string) error { return out.send(Event{Line: &key}) })
+	return none{}, err
+}
+
+func unseal(ctx context.Context, s *Server, _ *stream, r UnsealRequest) (any, error) {
+	if r.Passphrase != "" {
+		return none{}, s.node.UnsealPassphrase(ctx, []byte(r.Passphrase))
+	}
+	return none{}, s.node.Unseal(ctx, r.StarterKey)
+}
+
+func createFS(ctx context.Context, s *Server, out *stream, r FSRequest) (any, error) {
+	return none{}, s.node.CreateFS(ctx, r.FS, out.line)
+}
+
+func deleteFS(ctx context.Context, s *Server, out *stream, r FSRequest) (any, error) {
+	return none{}, s.node.DeleteFS(ctx, r.FS, out.line)
+}
+
+func listFS(ctx context.Context, s *Server, _ *stream, _ none) (any, error) {
+	if err := s.node.Serving(); err != nil {
+		return nil, err
+	}
+	return s.node.ListFS(ctx), nil
+}
+
+func fsck(ctx context.Context, s *Server, out *stream, r FsckRequest) (any, error) {
+	f, err := s.node.FS(r.FS)
+	if err != nil {
+		return nil, err
+	}
+	return f.Fsck(ctx, fsys.FsckOptions{Deep: r.Deep, Repair: r.Repair, Progress: out.progress})
+}
+
+// resolve looks for an id in one file system, or in all.
+func resolve(ctx context.Context, s *Server, _ *stream, r ResolveRequest) (any, error) {
+	if err := s.node.Serving(); err != nil {
+		return nil, err
+	}
+	found := []ResolveResult{}
+	for _, f := range s.node.FileSystems() {
+		if r.FS != "" && f.Name() != r.FS {
+			continue
+		}
+		path, err := f.Resolve(ctx, r.ID)
+		switch {
+		case err == nil:
+			found = append(found, ResolveResult{FS: f.Name(), Path: "/" + path})
+		case !errors.Is(err, efs.ErrNotFound):
+			return nil, err
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no file or directory has the id %s now: it may have been deleted: %w", r.ID, efs.ErrNotFound)
+	}
+	return found, nil
+}
