@@ -2,12 +2,13 @@ package access
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"maps"
+	"math/big"
 	"slices"
 	"strings"
 	"sync"
@@ -156,10 +157,7 @@ func TestCreateUser(t *testing.T) {
 func TestCreateUserIsAllOrNothing(t *testing.T) {
 	d, store := newDirectory(t)
 	create(t, d, "app1")
-	weak, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err != nil {
-		weak = nil
-	}
+	weak := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}
 	before := maps.Clone(store.records)
 	for name, c := range map[string]struct {
 		user string
@@ -172,7 +170,7 @@ func TestCreateUserIsAllOrNothing(t *testing.T) {
 		"newline":  {"a\nb", nil, efs.ErrBadInput},
 		"dot":      {".hidden", nil, efs.ErrBadInput},
 		"long":     {strings.Repeat("a", 64), nil, efs.ErrBadInput},
-		"weak key": {"app2", weakKey(weak), efs.ErrBadInput},
+		"weak key": {"app2", weak, efs.ErrBadInput},
 	} {
 		if _, err := d.CreateUser(ctx, c.user, newPublic(t), c.tls); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -190,14 +188,6 @@ func TestCreateUserIsAllOrNothing(t *testing.T) {
 		t.Errorf("%d users, want 1", len(users))
 	}
 	create(t, d, "app3")
-}
-
-// weakKey is a TLS key no certificate should be issued for.
-func weakKey(k *rsa.PrivateKey) any {
-	if k == nil { // a Go release that makes no such keys
-		return "not a key"
-	}
-	return &k.PublicKey
 }
 
 func TestJudge(t *testing.T) {
@@ -466,6 +456,32 @@ func TestManyUsers(t *testing.T) {
 	b, _ := again.ListUsers(ctx)
 	if len(a) != n || len(b) != n || !slices.EqualFunc(a, b, func(x, y *User) bool { return x.Name == y.Name }) {
 		t.Errorf("%d and %d users, want %d", len(a), len(b), n)
+	}
+}
+
+// What an administrator's list shows survives its JSON form.
+func TestUserJSON(t *testing.T) {
+	d, _ := newDirectory(t)
+	issued := create(t, d, "app1")
+	list, err := d.ListUsers(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []User
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got[0].Certificates[0].SHA256.String() != pki.Fingerprint(issued.Certificate) || got[0].Keys[0].Fingerprint != list[0].Keys[0].Fingerprint {
+		t.Errorf("%s", text)
+	}
+	for _, bad := range []string{"", "00", strings.Repeat("g", 64)} {
+		if err := new(Digest).UnmarshalText([]byte(bad)); !errors.Is(err, efs.ErrBadInput) {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }
 

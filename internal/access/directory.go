@@ -11,7 +11,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,7 +67,7 @@ type Directory struct {
 
 	mu       sync.RWMutex
 	users    map[string]*member
-	certs    map[[32]byte]holder
+	certs    map[Digest]holder
 	onChange []func(user string)
 	exports  string // system directory kept up to date; "" for none
 	logger   *slog.Logger
@@ -134,7 +133,7 @@ func Open(ctx context.Context, fs string, store Store) (*Directory, error) {
 func (d *Directory) Reload(ctx context.Context) error {
 	d.write.Lock()
 	defer d.write.Unlock()
-	users, certs := map[string]*member{}, map[[32]byte]holder{}
+	users, certs := map[string]*member{}, map[Digest]holder{}
 	const page = 256
 	for after := ""; ; {
 		records, err := d.store.AccessList(ctx, kindUser, after, page)
@@ -178,7 +177,7 @@ func newMember(u *User) (*member, error) {
 }
 
 // hold enters the member's certificates.
-func (m *member) hold(certs map[[32]byte]holder) {
+func (m *member) hold(certs map[Digest]holder) {
 	for _, c := range m.user.Certificates {
 		certs[c.SHA256] = holder{
 			user:     m.user.Name,
@@ -227,11 +226,8 @@ func (d *Directory) Judge(_ context.Context, cert *x509.Certificate) (user strin
 // CertificateUser returns whose the certificate with that SHA-256 (64 hex
 // digits) is, if it is valid now.
 func (d *Directory) CertificateUser(fingerprint string) (user string, ok bool) {
-	var sum [32]byte
-	if len(fingerprint) != 2*len(sum) {
-		return "", false
-	}
-	if _, err := hex.Decode(sum[:], []byte(fingerprint)); err != nil {
+	var sum Digest
+	if sum.UnmarshalText([]byte(fingerprint)) != nil {
 		return "", false
 	}
 	d.mu.RLock()

@@ -2,7 +2,6 @@ package access
 
 import (
 	"bytes"
-	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -133,7 +132,7 @@ func userTOML(u *User) []byte {
 		stamp("added", k.Added)
 	}
 	for _, c := range u.Certificates {
-		fmt.Fprintf(&b, "\n[[certificate]]\nserial = %q\nsha256 = %q\n", c.Serial, c.Fingerprint())
+		fmt.Fprintf(&b, "\n[[certificate]]\nserial = %q\nsha256 = %q\n", c.Serial, c.SHA256)
 		stamp("issued", c.Issued)
 		stamp("not_after", c.NotAfter)
 		if c.Revoked != nil {
@@ -221,18 +220,4 @@ func readExport(root *os.Root, name string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxExport))
-}
-
-// ExportUser writes the exports of one user below systemDir.
-func (d *Directory) ExportUser(_ context.Context, systemDir, name string) error {
-	d.mu.RLock()
-	m := d.users[name]
-	d.mu.RUnlock()
-	if m == nil {
-		return notFound(d.fs, name)
-	}
-	if err := exportOne(systemDir, name, m); err != nil {
-		return fmt.Errorf("exporting user %s: %w", name, err)
-	}
-	return nil
 }

@@ -47,15 +47,33 @@ type Key struct {
 
 // Certificate is a client certificate issued to a user.
 type Certificate struct {
-	SHA256   [32]byte   `cbor:"1,keyasint" json:"-"`
+	SHA256   Digest     `cbor:"1,keyasint" json:"sha256"`
 	Serial   string     `cbor:"2,keyasint" json:"serial"` // hex
 	Issued   time.Time  `cbor:"3,keyasint" json:"issued"`
 	NotAfter time.Time  `cbor:"4,keyasint" json:"not_after"`
 	Revoked  *time.Time `cbor:"5,keyasint,omitempty" json:"revoked,omitempty"`
 }
 
-// Fingerprint returns the SHA-256 of the certificate, 64 hex digits.
-func (c Certificate) Fingerprint() string { return hex.EncodeToString(c.SHA256[:]) }
+// Digest is the SHA-256 of a certificate's DER form. Its text form is that of
+// pki.Fingerprint.
+type Digest [sha256.Size]byte
+
+// String returns 64 lower-case hex digits.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// MarshalText returns the text form.
+func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads the text form; efs.ErrBadInput.
+func (d *Digest) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(d)) {
+		return fmt.Errorf("SHA-256 of %d characters: %w", len(text), efs.ErrBadInput)
+	}
+	if _, err := hex.Decode(d[:], text); err != nil {
+		return fmt.Errorf("SHA-256 that is not hex: %w", efs.ErrBadInput)
+	}
+	return nil
+}
 
 // caRecord is a certificate authority.
 type caRecord struct {
