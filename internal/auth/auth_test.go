@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -103,4 +104,15 @@ func FuzzParseMessage(f *testing.F) {
 			t.Fatalf("%q is read as %q", text, m.Text())
 		}
 	})
+}
+
+// The document shows the text that the code makes.
+func TestDocumentedExample(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/handshake.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(doc), "\n```\n"+exampleText+"\n```\n") {
+		t.Error("docs/handshake.md does not show the example")
+	}
 }
