@@ -1,0 +1,439 @@
+package seal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+)
+
+// maxRuns bounds the memory of a Writer: one run being filled, the others being
+// sealed or written.
+const maxRuns = 3
+
+// Writer seals a stream of unknown length. It is used by one goroutine. Exactly
+// one of Close and Abort ends it; only what Close has confirmed can be opened.
+//
+// Short files are sealed by the caller's goroutine at Close. Once a run of
+// segments is full, it is sealed and written by another goroutine while the
+// next one is filled; these are waited for before Close or Abort returns.
+type Writer struct {
+	dst    io.Writer
+	header *Header
+	cipher *segmentCipher
+	lay    layout
+	digest hash.Hash // nil where not asked for
+	size   int64     // plaintext so far
+
+	frame  *[]byte  // plaintext of the frame under way; nil without compression
+	framed int      // bytes in it
+	packed []byte   // the last compressed frame
+	frames []uint32 // stored lengths
+
+	cur    *run
+	fill   int   // plaintext bytes in the current segment
+	next   int64 // index of the current segment
+	perRun int
+	free   chan *run     // runs that are neither filled nor worked on
+	made   int           // runs in existence
+	prev   chan struct{} // closed when the run that was handed over last is written
+	sealed int64         // bytes handed to dst
+
+	reading sync.WaitGroup // goroutines that read the caller's slice
+	mu      sync.Mutex
+	failed  error // of dst, found by a goroutine
+	err     error // sticky
+}
+
+// NewWriter begins a sealed file on dst. Nothing is written before the first
+// run of segments is full or Close is called; what is, comes in large writes.
+// Errors: ErrParams, or what a Recipient returned.
+func NewWriter(dst io.Writer, p *Params) (*Writer, error) {
+	h, mac, c, err := sealHeader(p)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{
+		dst: dst, header: h, cipher: c,
+		lay:  layout{segment: int64(h.SegmentSize), tags: int64(c.overhead())},
+		free: make(chan *run, maxRuns),
+	}
+	if !p.NoDigest {
+		w.digest = sha256.New()
+	}
+	if h.Compression != CompressNone {
+		w.frame = getBuffer(h.FrameSize)
+	}
+	w.perRun = max(1, runBytes/h.SegmentSize)
+	w.cur = w.newRun(len(h.raw) + macLen)
+	copy(*w.cur.buf, h.raw)
+	copy((*w.cur.buf)[len(h.raw):], mac[:])
+	w.cur.head = len(h.raw) + macLen
+	return w, nil
+}
+
+func (w *Writer) newRun(head int) *run {
+	w.made++
+	return &run{buf: getBuffer(head + w.perRun*int(w.lay.sealed()))}
+}
+
+// Write seals p. Large slices that begin at a segment's border are sealed from
+// where they are, others are copied first; p is not used after Write returns.
+func (w *Writer) Write(p []byte) (int, error) {
+	total := len(p)
+	for len(p) > 0 && w.err == nil {
+		if n := w.sealFrom(p); n > 0 {
+			p = p[n:]
+			continue
+		}
+		n := copy(w.space(), p)
+		w.advance(n)
+		p = p[n:]
+	}
+	w.settle()
+	return total - len(p), w.err
+}
+
+// ReadFrom seals everything that r gives, read straight into the segments.
+func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
+	var total int64
+	empty := 0
+	for w.err == nil {
+		n, err := r.Read(w.space())
+		w.advance(n)
+		total += int64(n)
+		if err == io.EOF {
+			return total, w.err
+		}
+		if err != nil {
+			return total, err
+		}
+		if empty++; n > 0 {
+			empty = 0
+		} else if empty == 100 {
+			return total, io.ErrNoProgress
+		}
+	}
+	return total, w.err
+}
+
+// Sum returns length and SHA-256 of the plaintext so far, so that a caller who
+// knows what they must be can Abort rather than Close. The digest is zero where
+// Params.NoDigest was set.
+func (w *Writer) Sum() (size int64, sum [32]byte) {
+	if w.digest != nil {
+		w.digest.Sum(sum[:0])
+	}
+	return w.size, sum
+}
+
+// space returns where the next plaintext goes; it is never empty unless the
+// Writer has failed.
+func (w *Writer) space() []byte {
+	if w.frame != nil {
+		return (*w.frame)[w.framed:]
+	}
+	w.roll(kindData)
+	if w.err != nil {
+		return nil
+	}
+	return w.cur.slot(&w.lay)[w.fill:]
+}
+
+// advance takes in n bytes of plaintext that were put into space.
+func (w *Writer) advance(n int) {
+	if n == 0 || w.err != nil {
+		return
+	}
+	w.size += int64(n)
+	if w.frame == nil {
+		if w.digest != nil {
+			w.digest.Write(w.cur.slot(&w.lay)[w.fill:][:n])
+		}
+		w.fill += n
+		w.lay.data += int64(n)
+		return
+	}
+	if w.digest != nil {
+		w.digest.Write((*w.frame)[w.framed:][:n])
+	}
+	if w.framed += n; w.framed == len(*w.frame) {
+		w.endFrame()
+	}
+}
+
+// sealFrom takes whole segments of p without copying them, as many as the run
+// has room for, and returns how many bytes that were.
+func (w *Writer) sealFrom(p []byte) int {
+	size := int(w.lay.segment)
+	if w.frame != nil || len(p) < size {
+		return 0
+	}
+	if w.roll(kindData); w.err != nil || w.fill != 0 || w.cur.src != nil {
+		return 0
+	}
+	r := w.cur
+	n := min(len(p)/size, w.perRun-len(r.kinds))
+	p = p[:n*size]
+	r.src, r.srcFrom = p, len(r.kinds)
+	for range n {
+		w.complete(kindData, size, false)
+	}
+	w.size += int64(len(p))
+	w.lay.data += int64(len(p))
+	if len(r.kinds) == w.perRun && w.err == nil {
+		w.handOver() // reads p while the digest does, too
+	}
+	if w.digest != nil {
+		w.digest.Write(p)
+	}
+	return len(p)
+}
+
+// settle ends all use of the caller's slice.
+func (w *Writer) settle() {
+	w.reading.Wait()
+	if w.cur != nil && w.cur.src != nil {
+		w.cur.seal(w.cipher, &w.lay)
+	}
+}
+
+// put copies bytes of one kind into segments.
+func (w *Writer) put(k kind, b []byte) {
+	for len(b) > 0 {
+		w.roll(k)
+		if w.err != nil {
+			return
+		}
+		n := copy(w.cur.slot(&w.lay)[w.fill:], b)
+		w.fill += n
+		b = b[n:]
+	}
+}
+
+// roll ends the current segment if it is full, and makes sure that there is
+// room for another one.
+func (w *Writer) roll(k kind) {
+	if w.err == nil && w.fill == int(w.lay.segment) {
+		w.complete(k, w.fill, false)
+	}
+	if w.err == nil && len(w.cur.kinds) == w.perRun {
+		w.handOver()
+	}
+}
+
+// complete ends the current segment.
+func (w *Writer) complete(k kind, n int, last bool) {
+	if w.next == MaxSegments {
+		w.err = fmt.Errorf("%w: more than %d segments", ErrParams, int64(MaxSegments))
+		return
+	}
+	w.cur.kinds = append(w.cur.kinds, k)
+	w.cur.tail, w.cur.last = n, last
+	w.fill = 0
+	w.next++
+}
+
+// handOver gives the current run to a goroutine that seals it, waits for its
+// turn and writes it; and gets an empty run.
+func (w *Writer) handOver() {
+	r, prev, written := w.cur, w.prev, make(chan struct{})
+	w.prev, w.cur = written, nil
+	borrowed := r.src != nil
+	if borrowed {
+		w.reading.Add(1)
+	}
+	w.sealed += int64(len(r.bytes(&w.lay)))
+	go func() {
+		defer close(written)
+		r.seal(w.cipher, &w.lay)
+		if borrowed {
+			w.reading.Done()
+		}
+		w.deliver(r, prev)
+		w.free <- r
+	}()
+	w.take()
+}
+
+// deliver writes a sealed run after the one before it.
+func (w *Writer) deliver(r *run, prev chan struct{}) {
+	if prev != nil {
+		<-prev
+	}
+	if w.failure() != nil {
+		return
+	}
+	if _, err := w.dst.Write(r.bytes(&w.lay)); err != nil {
+		w.mu.Lock()
+		w.failed = fmt.Errorf("writing sealed file: %w", err)
+		w.mu.Unlock()
+	}
+}
+
+func (w *Writer) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
+}
+
+// take makes an empty run the current one.
+func (w *Writer) take() {
+	select {
+	case w.cur = <-w.free:
+	default:
+		if w.made < maxRuns {
+			w.cur = w.newRun(0)
+		} else {
+			w.cur = <-w.free
+		}
+	}
+	w.cur.reset(w.next)
+	if w.err == nil {
+		w.err = w.failure()
+	}
+}
+
+// endFrame compresses the frame under way into the data stream.
+func (w *Writer) endFrame() {
+	w.packed = appendFrame(w.packed[:0], (*w.frame)[:w.framed])
+	w.framed = 0
+	w.frames = append(w.frames, uint32(len(w.packed)-frameHeadLen))
+	w.lay.data += int64(len(w.packed))
+	w.put(kindData, w.packed)
+}
+
+// Close seals the end of the file with r in its trailer, writes it, and waits
+// until all is written. Making it durable is up to dst's owner. On error the
+// sealed file is not complete and must be discarded.
+func (w *Writer) Close(r Recovery) (Info, error) {
+	if w.cipher == nil {
+		return Info{}, ErrClosed
+	}
+	info, err := w.finish(r)
+	if err != nil {
+		w.err = err
+	}
+	w.release(err != nil)
+	return info, err
+}
+
+func (w *Writer) finish(r Recovery) (Info, error) {
+	if w.framed > 0 && w.err == nil {
+		w.endFrame()
+	}
+	if w.err != nil {
+		return Info{}, w.err
+	}
+	t := Trailer{Size: w.size, HasDigest: w.digest != nil, Recovery: r}
+	_, t.SHA256 = w.Sum()
+	record, err := t.record()
+	if err != nil {
+		return Info{}, err
+	}
+	w.lay.table = int64(len(w.frames)) * tableEntryLen
+	w.lay.record = int64(len(record))
+	w.lay.pad(w.header.Padding)
+	w.putEnd(record)
+	if w.err != nil {
+		return Info{}, w.err
+	}
+	w.cur.seal(w.cipher, &w.lay)
+	w.sealed += int64(len(w.cur.bytes(&w.lay)))
+	w.deliver(w.cur, w.prev)
+	return Info{Size: w.size, SealedSize: w.sealed, SHA256: t.SHA256}, w.failure()
+}
+
+// putEnd writes everything after the last whole segment of data.
+func (w *Writer) putEnd(record []byte) {
+	if w.fill == int(w.lay.segment) {
+		w.roll(kindData)
+	}
+	if w.lay.tableSegments()+w.lay.paddingSegments() > 0 && w.err == nil {
+		// The remainder of the data stream comes after these segments.
+		kept := getBuffer(w.fill)
+		copy(*kept, w.cur.slot(&w.lay))
+		w.fill = 0
+		perSegment := int(w.lay.segment) / tableEntryLen
+		whole := int(w.lay.tableSegments()) * perSegment
+		end := w.putTable(kindTable, w.frames[:whole], 0)
+		w.endSegment(kindTable)
+		w.putZeros(kindPadding, w.lay.paddingSegments()*w.lay.segment)
+		w.endSegment(kindPadding)
+		w.put(kindTrailer, *kept)
+		w.putTable(kindTrailer, w.frames[whole:], end)
+		wipe(*kept)
+		putBuffer(kept)
+	} else {
+		w.putTable(kindTrailer, w.frames, 0)
+	}
+	w.putZeros(kindTrailer, w.lay.padding%w.lay.segment)
+	w.put(kindTrailer, record)
+	w.put(kindTrailer, w.lay.appendSuffix(nil))
+	if w.err == nil {
+		w.complete(kindTrailer, w.fill, true)
+	}
+}
+
+// endSegment ends the current segment if it is full.
+func (w *Writer) endSegment(k kind) {
+	if w.fill > 0 {
+		w.roll(k)
+	}
+}
+
+// putTable writes the table's entries for frames, the first of which begins at
+// offset at of the data stream, and returns where the last one ends.
+func (w *Writer) putTable(k kind, frames []uint32, at uint64) uint64 {
+	var b [tableEntryLen]byte
+	for _, stored := range frames {
+		at += frameHeadLen + uint64(stored)
+		binary.BigEndian.PutUint64(b[:], at)
+		w.put(k, b[:])
+	}
+	return at
+}
+
+func (w *Writer) putZeros(k kind, n int64) {
+	var zeros [512]byte
+	for n > 0 && w.err == nil {
+		m := min(n, int64(len(zeros)))
+		w.put(k, zeros[:m])
+		n -= m
+	}
+}
+
+// Abort ends the Writer without finishing the file. What was written to dst is
+// not a sealed file. After Close it does nothing.
+func (w *Writer) Abort() {
+	if w.cipher != nil {
+		w.err = ErrClosed
+		w.release(true)
+	}
+}
+
+// release waits for the goroutines, gives back the buffers and drops the keys.
+// Where a file was finished, sealing has overwritten all plaintext.
+func (w *Writer) release(unfinished bool) {
+	if w.prev != nil {
+		<-w.prev
+	}
+	if unfinished {
+		wipe((*w.cur.buf)[:min(len(*w.cur.buf), w.cur.head+(len(w.cur.kinds)+1)*int(w.lay.sealed()))])
+	}
+	putBuffer(w.cur.buf)
+	for range w.made - 1 {
+		putBuffer((<-w.free).buf)
+	}
+	if w.frame != nil {
+		wipe(*w.frame)
+		putBuffer(w.frame)
+		wipe(w.packed[:cap(w.packed)])
+	}
+	w.cur, w.prev, w.frame, w.packed, w.cipher = nil, nil, nil, nil, nil
+	if w.err == nil {
+		w.err = ErrClosed
+	}
+}
