@@ -286,7 +286,7 @@ func roundTrip(ctx context.Context, k efs.KMS) error {
 	}
 	got, err := k.Unwrap(ctx, "a", wrapped, binding)
 	if err == nil && !bytes.Equal(got, key) {
-		err = errors.New("Unwrap returned another key than was wrapped")
+		err = errors.New("another key came out than was wrapped")
 	}
 	return err
 }
