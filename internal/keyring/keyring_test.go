@@ -381,3 +381,26 @@ func TestClosedKeyring(t *testing.T) {
 	wantError(t, "Create", err, efs.ErrStopped)
 	wantError(t, "Drop", b.Drop(t.Context(), k.FS()), efs.ErrStopped)
 }
+
+// A whole sealed file, as the core makes them: it opens after a restart, and
+// not without one of the two stages' keys.
+func TestSealedFile(t *testing.T) {
+	b := newBench(t, Options{})
+	k := b.create(t, "user-data", twoStages)
+	content, plain := efs.NewID(), []byte("a prescription")
+	p := &seal.Params{FS: k.FS(), Content: content, SegmentSize: 64 << 10, Stages: stagesOf(t, k)}
+	sealed, _, err := seal.SealBytes(nil, plain, p, seal.Recovery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.reopen(t)
+	k = b.keys(t, k.FS())
+	open := &seal.Open{FS: k.FS(), Content: content, Identities: []seal.Identity{k.Identity()}, Size: -1, PlainSize: -1}
+	got, _, err := seal.OpenBytes(nil, sealed, open)
+	if err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("%q, %v", got, err)
+	}
+	k.newest[1].destroy(efs.ErrRefused)
+	_, _, err = seal.OpenBytes(nil, sealed, open)
+	wantError(t, "without the second stage's key", err, efs.ErrRefused)
+}

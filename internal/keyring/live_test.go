@@ -18,6 +18,12 @@ func (l *liveKey) unwrapped() bool {
 	return l.key != nil
 }
 
+func (l *liveKey) began() time.Time {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.since
+}
+
 // eventually waits for what a renewal in the background brings about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -80,7 +86,7 @@ func TestIdleKeysAreWiped(t *testing.T) {
 	}
 	b.clock.pass(ttl / 2)
 	b.sweep()
-	eventually(t, "renewal of the root secret", func() bool { return k.roots[0].since.Equal(b.clock.Now()) })
+	eventually(t, "renewal of the root secret", func() bool { return k.roots[0].began().Equal(b.clock.Now()) })
 	b.clock.pass(ttl)
 	b.sweep()
 	for _, l := range k.all() {

@@ -53,12 +53,8 @@ func openStore(path string) (*store, error) {
 	return s, nil
 }
 
-func openBolt(path string) (db *bolt.DB, err error) {
-	defer guard(path, &err)()
-	db, err = bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:      time.Second,
-		FreelistType: bolt.FreelistMapType,
-	})
+func openBolt(path string) (*bolt.DB, error) {
+	db, err := tryBolt(path)
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("%w: another process has %s open: stop it first", efs.ErrUnavailable, path)
@@ -68,6 +64,26 @@ func openBolt(path string) (db *bolt.DB, err error) {
 		return nil, err
 	}
 	return db, nil
+}
+
+// tryBolt opens path. Where bbolt panics over a damaged file, the file is
+// closed here, so that it does not stay locked.
+func tryBolt(path string) (db *bolt.DB, err error) {
+	var file *os.File
+	defer func() {
+		if err != nil && file != nil {
+			_ = file.Close() // again, unless bbolt panicked
+		}
+	}()
+	defer guard(path, &err)()
+	return bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:      time.Second,
+		FreelistType: bolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
+	})
 }
 
 // prepare makes the buckets of a new store, checks the format of an old one,
