@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
 
@@ -194,13 +195,20 @@ func (x *Index) try(batch []*request, limit int) error {
 // commit runs a batch through one bbolt transaction. Whoever calls it holds
 // no lock, as the sync at its end takes milliseconds.
 func (x *Index) commit(p *pass, batch []*request, limit int) error {
-	tx, err := x.db.Begin(true)
+	if x.wedged.Load() {
+		return errWedged
+	}
+	tx, err := x.begin()
 	if err != nil {
 		return err
 	}
 	// After tx.Commit this does nothing; after a panic in it, it lets go of
 	// bbolt's lock, so that Close does not wait for ever.
-	defer func() { _ = guard(tx.Rollback) }()
+	defer func() {
+		if errors.Is(guard(tx.Rollback), errPanicked) {
+			x.wedged.Store(true)
+		}
+	}()
 	x.db.MaxSize = limit // read by this goroutine alone, when it allocates pages
 	p.tx = tx
 	for _, r := range batch {
@@ -220,6 +228,14 @@ func (x *Index) commit(p *pass, batch []*request, limit int) error {
 		return err
 	}
 	return tx.Commit()
+}
+
+func (x *Index) begin() (tx *bbolt.Tx, err error) {
+	err = guard(func() error { tx, err = x.db.Begin(true); return err })
+	if errors.Is(err, errPanicked) {
+		x.wedged.Store(true)
+	}
+	return tx, err
 }
 
 // publish makes a finished pass visible to those who ask the index itself.

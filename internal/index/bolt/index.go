@@ -40,12 +40,20 @@ type Index struct {
 
 	ended chan struct{} // closed when the committer has returned
 
+	// wedged is set when bbolt has panicked with its locks held, as it does
+	// where somebody overwrites the file's first pages while it is open.
+	// Nothing may ask it for anything then, not even to close.
+	wedged atomic.Bool
+
 	commits, transactions, refused atomic.Uint64
 }
 
 var _ efs.Index = (*Index)(nil)
 
-var errClosed = fmt.Errorf("index is closed: %w", efs.ErrStopped)
+var (
+	errClosed = fmt.Errorf("index is closed: %w", efs.ErrStopped)
+	errWedged = damaged("index file was overwritten while open: put it back from a backup and restart the server")
+)
 
 // start begins to serve an opened index.
 func start(db *bbolt.DB, room *room, head efs.Head, sealer efs.HeadSealer) *Index {
@@ -126,6 +134,9 @@ func (x *Index) Close() error {
 		return nil
 	}
 	close(x.changed) // the committer, which replaces it, has ended
+	if x.wedged.Load() {
+		return x.room.file.Close() // lets go of the lock on the file
+	}
 	if err := x.db.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close index: %w", err)
 	}

@@ -271,6 +271,9 @@ func uuidOf(b []byte) (id efs.ID, err error) {
 	return efs.ID(b), nil
 }
 
+// errPanicked marks what guard has caught.
+var errPanicked = damaged("index file")
+
 // guard runs fn and turns what a damaged file makes bbolt do, a panic on a
 // page that makes no sense or a fault on a page that cannot be read, into
 // efs.ErrDamaged, so that a bad sector does not take the process down.
@@ -278,7 +281,7 @@ func guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = damaged("index file: %v", p)
+			err = fmt.Errorf("%w: %v", errPanicked, p)
 		}
 	}()
 	return fn()

@@ -20,14 +20,20 @@ func (x *Index) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := guard(func() error {
-		tx, err := x.db.Begin(false)
-		if err != nil {
+	if x.wedged.Load() {
+		return errWedged
+	}
+	var tx *bbolt.Tx
+	err := guard(func() (err error) {
+		if tx, err = x.db.Begin(false); err != nil {
 			return err
 		}
 		defer func() { _ = tx.Rollback() }() // ends a reader; cannot fail
 		return fn(tx)
 	})
+	if tx == nil && errors.Is(err, errPanicked) {
+		x.wedged.Store(true)
+	}
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return errClosed
 	}

@@ -1,0 +1,77 @@
+package bolt
+
+import (
+	"context"
+	"crypto/rand"
+	"path/filepath"
+	"testing"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/index/indextest"
+)
+
+// BenchmarkCommit is what a store of 4 KiB asks of the index: an entry, a file
+// record, an inline content and a change, from 16 clients.
+func BenchmarkCommit(b *testing.B) {
+	x, err := Create(filepath.Join(b.TempDir(), "index.db"), indextest.FS, sealer, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer x.Close()
+	inline, entry := make([]byte, 4500), make([]byte, 300)
+	rand.Read(inline)
+	b.SetParallelism(8)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			file, content, dir, token := efs.NewTimeID(), efs.NewTimeID(), efs.ID{1}, efs.NewID()
+			k := append(dir[:], token[:]...)
+			_, err := x.Commit(context.Background(), &efs.Txn{
+				Checks: []efs.Check{{Kind: efs.CheckVersion, Key: efs.Key{Space: efs.SpaceEntries, Bytes: k}}},
+				Mutations: []efs.Mutation{
+					{Key: efs.Key{Space: efs.SpaceEntries, Bytes: k}, Sealed: entry},
+					{Key: efs.Key{Space: efs.SpaceFiles, Bytes: file[:]}, Sealed: entry[:80]},
+					{Key: efs.Key{Space: efs.SpaceInline, Bytes: content[:]}, Sealed: inline},
+				},
+				Changes: [][]byte{entry},
+			})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	s := x.Stats()
+	b.ReportMetric(float64(s.Transactions)/float64(s.Commits), "txns/commit")
+}
+
+// BenchmarkGet looks up what opening a path needs: a place and an entry.
+func BenchmarkGet(b *testing.B) {
+	x, err := Create(filepath.Join(b.TempDir(), "index.db"), indextest.FS, sealer, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer x.Close()
+	txn := &efs.Txn{}
+	var keys []efs.Key
+	for range 20000 {
+		id := efs.NewID()
+		k := efs.Key{Space: efs.SpaceEntries, Bytes: append([]byte("directory id 16b"), id[:]...)}
+		keys = append(keys, k)
+		txn.Mutations = append(txn.Mutations, efs.Mutation{Key: k, Sealed: make([]byte, 300)})
+	}
+	place := efs.Key{Space: efs.SpacePlaces, Bytes: []byte("directory id 16b")}
+	txn.Mutations = append(txn.Mutations, efs.Mutation{Key: place, Sealed: make([]byte, 60)})
+	if _, err := x.Commit(context.Background(), txn); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			if _, err := x.Get(context.Background(), place, keys[i%len(keys)]); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
