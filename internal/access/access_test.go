@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
@@ -11,102 +10,12 @@ import (
 	"math/big"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/pki"
-	"github.com/efs-project/efs/internal/userkey"
 )
-
-// memory is a Store without a disk, which can be told to fail.
-type memory struct {
-	mu      sync.Mutex
-	records map[string]efs.AccessRecord // by kind/name
-	version uint64
-	fail    error
-	before  func() // called once, before the next commit looks at versions
-}
-
-func newMemory() *memory { return &memory{records: map[string]efs.AccessRecord{}} }
-
-func (m *memory) AccessGet(_ context.Context, kind, name string) ([]byte, uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r, ok := m.records[kind+"/"+name]
-	if !ok {
-		return nil, 0, efs.ErrNotFound
-	}
-	return slices.Clone(r.Value), r.Version, nil
-}
-
-func (m *memory) AccessList(_ context.Context, kind, after string, limit int) (list []efs.AccessRecord, _ error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, k := range slices.Sorted(maps.Keys(m.records)) {
-		if name, ok := strings.CutPrefix(k, kind+"/"); ok && name > after && len(list) < limit {
-			list = append(list, m.records[k])
-		}
-	}
-	return list, nil
-}
-
-func (m *memory) AccessCommit(_ context.Context, muts []efs.AccessMutation) error {
-	if before := m.before; before != nil {
-		m.before = nil
-		before()
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.fail != nil {
-		return m.fail
-	}
-	for _, mut := range muts {
-		if m.records[mut.Kind+"/"+mut.Name].Version != mut.Version {
-			return efs.ErrConflict
-		}
-	}
-	m.version++
-	for _, mut := range muts {
-		if key := mut.Kind + "/" + mut.Name; mut.Value == nil {
-			delete(m.records, key)
-		} else {
-			m.records[key] = efs.AccessRecord{Name: mut.Name, Value: slices.Clone(mut.Value), Version: m.version}
-		}
-	}
-	return nil
-}
-
-var ctx = context.Background()
-
-func newDirectory(t testing.TB) (*Directory, *memory) {
-	t.Helper()
-	store := newMemory()
-	d, err := Create(ctx, "user-data", store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d, store
-}
-
-func newPublic(t testing.TB) *userkey.Public {
-	t.Helper()
-	_, pub, err := userkey.Generate("someone")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pub
-}
-
-func create(t testing.TB, d *Directory, name string) *Issued {
-	t.Helper()
-	issued, err := d.CreateUser(ctx, name, newPublic(t), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return issued
-}
 
 func TestCreateUser(t *testing.T) {
 	d, store := newDirectory(t)
@@ -259,10 +168,7 @@ func reissued(t *testing.T, d *Directory, like *Issued) *x509.Certificate {
 func TestRenew(t *testing.T) {
 	d, store := newDirectory(t)
 	first := create(t, d, "app1")
-	csr, keyPEM, err := pki.NewCSR("somebody else")
-	if err != nil {
-		t.Fatal(err)
-	}
+	csr := newCSR(t)
 	second, err := d.Renew(ctx, "app1", csr)
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +181,7 @@ func TestRenew(t *testing.T) {
 	if _, user, err := pki.Identity(second.Certificate); err != nil || user != "app1" {
 		t.Errorf("the request's subject decided: %q, %v", user, err)
 	}
-	if strings.Contains(string(second.Bundle), "PRIVATE KEY") || len(keyPEM) == 0 {
+	if strings.Contains(string(second.Bundle), "PRIVATE KEY") {
 		t.Error("a renewal knows a private key")
 	}
 	if _, err := d.Renew(ctx, "nobody", csr); !errors.Is(err, efs.ErrNotFound) {
@@ -313,10 +219,7 @@ func TestRenew(t *testing.T) {
 func TestCertificatesAreBoundedAndForgotten(t *testing.T) {
 	d, _ := newDirectory(t)
 	create(t, d, "app1")
-	csr, _, err := pki.NewCSR("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	csr := newCSR(t)
 	for range MaxCertificates - 1 {
 		if _, err := d.Renew(ctx, "app1", csr); err != nil {
 			t.Fatal(err)
@@ -403,6 +306,38 @@ func TestOnChange(t *testing.T) {
 	}
 }
 
+// A store that stores and then fails: what it holds counts, and everybody is
+// told.
+func TestChangeStoredButNotConfirmed(t *testing.T) {
+	d, store := newDirectory(t)
+	revoked, deleted := create(t, d, "app1"), create(t, d, "app2")
+	told := 0
+	d.OnChange(func(string) { told++ })
+	store.failAfter = efs.ErrUnavailable
+	if err := d.Revoke(ctx, "app1"); !errors.Is(err, efs.ErrUnavailable) {
+		t.Errorf("revoking: %v", err)
+	}
+	if err := d.DeleteUser(ctx, "app2"); !errors.Is(err, efs.ErrUnavailable) {
+		t.Errorf("deleting: %v", err)
+	}
+	if _, err := d.Judge(ctx, revoked.Certificate); !errors.Is(err, ErrCertificateRevoked) {
+		t.Errorf("revoked on disk: %v", err)
+	}
+	if _, err := d.Judge(ctx, deleted.Certificate); !errors.Is(err, ErrCertificateUnknown) || d.SigningKeys("app2") != nil {
+		t.Errorf("deleted on disk: %v", err)
+	}
+	if told != 2 {
+		t.Errorf("told %d times", told)
+	}
+	if _, err := d.CreateUser(ctx, "app3", newPublic(t), nil); !errors.Is(err, efs.ErrUnavailable) {
+		t.Errorf("creating: %v", err)
+	}
+	store.failAfter = nil
+	if _, err := d.GetUser(ctx, "app3"); err != nil {
+		t.Errorf("created on disk: %v", err)
+	}
+}
+
 func TestOpenRefusesDamage(t *testing.T) {
 	_, store := newDirectory(t)
 	d, err := Open(ctx, "user-data", store)
@@ -437,14 +372,14 @@ func TestOpenRefusesDamage(t *testing.T) {
 func TestManyUsers(t *testing.T) {
 	d, store := newDirectory(t)
 	key := newPublic(t)
-	csr, err := pki.ParseCSR(must2(pki.NewCSR("")))
+	tls, err := pki.ParseCSR(newCSR(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 600 // more than two pages
+	const n = 600
 	for i := range n {
 		name := "u" + string(rune('a'+i%26)) + strings.Repeat("x", i/26)
-		if _, err := d.CreateUser(ctx, name, key, csr); err != nil {
+		if _, err := d.CreateUser(ctx, name, key, tls); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -483,13 +418,6 @@ func TestUserJSON(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-}
-
-func must2[A, B any](a A, _ B, err error) A {
-	if err != nil {
-		panic(err)
-	}
-	return a
 }
 
 func BenchmarkJudge(b *testing.B) {

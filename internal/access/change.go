@@ -125,7 +125,7 @@ func (d *Directory) AddKey(ctx context.Context, user string, key *userkey.Public
 // RemoveKey takes a key, named by its fingerprint, from a user, whose sessions
 // end. The last key cannot be removed (efs.ErrRefused).
 func (d *Directory) RemoveKey(ctx context.Context, user, fingerprint string) error {
-	err := d.update(ctx, user, func(u *User, _ time.Time) error {
+	return d.takeAway(ctx, user, func(u *User, _ time.Time) error {
 		rest := slices.DeleteFunc(u.Keys, func(k Key) bool { return strings.EqualFold(k.Fingerprint, fingerprint) })
 		switch {
 		case len(rest) == len(u.Keys):
@@ -136,17 +136,13 @@ func (d *Directory) RemoveKey(ctx context.Context, user, fingerprint string) err
 		u.Keys = rest
 		return nil
 	})
-	if err == nil {
-		d.notify(user)
-	}
-	return err
 }
 
 // Revoke revokes every certificate of a user and lets nobody sign for the user
 // any more; sessions and connections end before it returns. Revoking twice is
 // no error.
 func (d *Directory) Revoke(ctx context.Context, user string) error {
-	err := d.update(ctx, user, func(u *User, now time.Time) error {
+	return d.takeAway(ctx, user, func(u *User, now time.Time) error {
 		if u.Revoked == nil {
 			u.Revoked = &now
 		}
@@ -157,7 +153,15 @@ func (d *Directory) Revoke(ctx context.Context, user string) error {
 		}
 		return nil
 	})
-	if err == nil {
+}
+
+// takeAway is update for changes that take something from a user. Whoever is
+// told of changes is told even when it is unclear whether this one was stored:
+// ending a session too many costs a handshake.
+func (d *Directory) takeAway(ctx context.Context, user string, fn func(u *User, now time.Time) error) error {
+	before := d.Generation()
+	err := d.update(ctx, user, fn)
+	if err == nil || d.Generation() != before {
 		d.notify(user)
 	}
 	return err
@@ -166,11 +170,12 @@ func (d *Directory) Revoke(ctx context.Context, user string) error {
 // DeleteUser forgets a user; sessions and connections end before it returns.
 // The user's files stay. efs.ErrNotFound.
 func (d *Directory) DeleteUser(ctx context.Context, user string) error {
-	if err := d.delete(ctx, user); err != nil {
-		return err
+	before := d.Generation()
+	err := d.delete(ctx, user)
+	if err == nil || d.Generation() != before {
+		d.notify(user)
 	}
-	d.notify(user)
-	return nil
+	return err
 }
 
 func (d *Directory) delete(ctx context.Context, user string) error {
@@ -182,7 +187,7 @@ func (d *Directory) delete(ctx context.Context, user string) error {
 			return notFound(d.fs, user)
 		}
 		if err == nil {
-			err = d.store.AccessCommit(ctx, []efs.AccessMutation{{Kind: kindUser, Name: user, Version: version}})
+			err = d.storeOne(ctx, efs.AccessMutation{Kind: kindUser, Name: user, Version: version})
 		}
 		if err != nil {
 			return fmt.Errorf("deleting user %s: %w", user, err)
@@ -190,6 +195,29 @@ func (d *Directory) delete(ctx context.Context, user string) error {
 		d.take(user, nil)
 		return nil
 	})
+}
+
+// storeOne commits one mutation. A failure may come after the change was stored
+// (say, when anchoring it failed): then what the store holds now counts, lest
+// somebody who was revoked on disk goes on in memory.
+func (d *Directory) storeOne(ctx context.Context, mut efs.AccessMutation) error {
+	err := d.store.AccessCommit(ctx, []efs.AccessMutation{mut})
+	if err == nil || errors.Is(err, efs.ErrConflict) {
+		return err
+	}
+	value, version, getErr := d.store.AccessGet(context.WithoutCancel(ctx), mut.Kind, mut.Name)
+	if errors.Is(getErr, efs.ErrNotFound) && mut.Version != 0 {
+		d.take(mut.Name, nil)
+	}
+	if getErr != nil || version == mut.Version {
+		return err
+	}
+	if u, decodeErr := decodeUser(mut.Name, value); decodeErr == nil {
+		if m, memberErr := newMember(u); memberErr == nil {
+			d.take(mut.Name, m)
+		}
+	}
+	return err
 }
 
 // update changes a user's record by fn, which sees a copy.
@@ -240,7 +268,7 @@ func (d *Directory) commit(ctx context.Context, u *User, version uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := d.store.AccessCommit(ctx, []efs.AccessMutation{{Kind: kindUser, Name: u.Name, Value: value, Version: version}}); err != nil {
+	if err := d.storeOne(ctx, efs.AccessMutation{Kind: kindUser, Name: u.Name, Value: value, Version: version}); err != nil {
 		return err
 	}
 	d.take(u.Name, m)

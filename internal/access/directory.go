@@ -134,7 +134,7 @@ func (d *Directory) Reload(ctx context.Context) error {
 	d.write.Lock()
 	defer d.write.Unlock()
 	users, certs := map[string]*member{}, map[Digest]holder{}
-	const page = 256
+	const page = 1 << 14 // a store may have to read all for each
 	for after := ""; ; {
 		records, err := d.store.AccessList(ctx, kindUser, after, page)
 		if err != nil {

@@ -38,8 +38,7 @@ func TestExport(t *testing.T) {
 	}
 
 	// Every change keeps the exports in step.
-	csr := must2(pki.NewCSR(""))
-	if _, err := d.Renew(ctx, "app1", csr); err != nil {
+	if _, err := d.Renew(ctx, "app1", newCSR(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.AddKey(ctx, "app1", newPublic(t)); err != nil {

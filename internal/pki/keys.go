@@ -59,22 +59,6 @@ func ParseCSR(csrPEM []byte) (crypto.PublicKey, error) {
 	return csr.PublicKey, nil
 }
 
-// NewCSR makes a key and a certificate request for it, for clients that renew.
-// The request's subject is informal: the server ignores it.
-func NewCSR(name string) (csrPEM, keyPEM []byte, err error) {
-	key, keyPEM, err := NewKey()
-	if err != nil {
-		return nil, nil, err
-	}
-	t := &x509.CertificateRequest{}
-	t.Subject.CommonName = name
-	der, err := x509.CreateCertificateRequest(rand.Reader, t, key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("making a certificate request: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), keyPEM, nil
-}
-
 // NewKey makes a TLS key (ECDSA P-256), with its PKCS#8 PEM form.
 func NewKey() (crypto.Signer, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
