@@ -33,8 +33,8 @@ type FileSystem struct {
 // that were opened.
 type parts struct {
 	keys   *keyring.Keys
-	index  efs.Index
-	blobs  efs.Blobs
+	index  *bolt.Index
+	blobs  *dir.Store
 	fs     *fsys.FS
 	places places
 }
