@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,7 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/efs-project/efs/internal/userkey"
+	"github.com/efs-project/efs/client"
 )
 
 // efsServer is EFS as it is run: TLS 1.3, client certificate, Basic and token
@@ -77,9 +76,7 @@ func (e *efsServer) login(ctx context.Context, out string) error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
 	e.tls = &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
-	signer, err := userkey.LoadSigner(filepath.Join(out, "priv.pgp"), func(string) ([]byte, error) {
-		return nil, errors.New("the key has a passphrase")
-	})
+	signer, err := client.LoadKey(filepath.Join(out, "priv.pgp"), nil)
 	if err != nil {
 		return err
 	}

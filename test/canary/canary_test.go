@@ -59,11 +59,11 @@ func TestNothingReadable(t *testing.T) {
 					t.Fatal(err)
 				}
 			case 2:
-				if err := c.Copy(ctx, path, path+"-copied", client.CopyOptions{}); err != nil {
+				if err := c.Copy(ctx, path, path+"-copied", client.MoveOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			case 3:
-				if err := c.Remove(ctx, path); err != nil {
+				if err := c.Remove(ctx, path, client.RemoveOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -78,7 +78,7 @@ func work(t *testing.T, s *kit.Server, l *kit.Ledger, version, confirmed *atomic
 				var err error
 				if rand.IntN(6) == 0 {
 					l.Ask(path, 0)
-					if err = c.Remove(ctx, path); errors.Is(err, client.ErrNotFound) {
+					if err = c.Remove(ctx, path, client.RemoveOptions{}); errors.Is(err, client.ErrNotFound) {
 						err = nil
 					}
 				} else {

@@ -71,7 +71,7 @@ func work(ctx context.Context, c *client.Client, l *kit.Ledger) (failures int) {
 	}
 	remove := func(path string) error {
 		l.Ask(path, 0)
-		err := c.Remove(ctx, path)
+		err := c.Remove(ctx, path, client.RemoveOptions{})
 		if err == nil || errors.Is(err, client.ErrNotFound) {
 			l.Confirm(path)
 			return nil
@@ -86,7 +86,7 @@ func work(ctx context.Context, c *client.Client, l *kit.Ledger) (failures int) {
 		}
 	}
 	steps = append(steps,
-		func() error { return c.Mkdir(ctx, "/empty", client.MkdirOptions{}) },
+		func() error { return c.Mkdir(ctx, "/empty") },
 		func() error { return remove("/a/1") },
 		func() error { return put("/a/1") },
 		func() error { return remove("/b/deep/er/2") },
@@ -211,7 +211,7 @@ func TestFullDisk(t *testing.T) {
 		for _, size := range []int{500, 90_000} {
 			path := fmt.Sprintf("/full/%d-%d", i, size)
 			if i%2 == 0 {
-				if err := c.Remove(ctx, path); err != nil {
+				if err := c.Remove(ctx, path, client.RemoveOptions{}); err != nil {
 					t.Errorf("deleting on a full disk: %v", err)
 				}
 			} else if r, err := c.Get(ctx, path); err != nil {
