@@ -141,27 +141,49 @@ func quoted(etag string) string { return `"` + etag + `"` }
 // a file damaged at its start is told by a problem document, and one damaged
 // later by an answer that breaks off.
 func (x *exchange) sendSpan(f *fsys.File, status int, s span) error {
-	w := lateStatus{x, status}
+	w := &fileWriter{x: x, status: status, left: s.n}
 	if err := f.WriteRange(w, s.off, s.n); err != nil {
 		return readProblem(err)
 	}
-	if x.status == 0 { // an empty file has no first byte
-		x.WriteHeader(status)
-	}
-	return nil
+	return w.finish()
 }
 
-// lateStatus commits a status with the first bytes written.
-type lateStatus struct {
+// fileWriter commits the status with the first bytes of a file, and keeps the
+// last byte back until all that the file system checks has been checked, the
+// trailer included. Without that byte no client takes the answer for whole.
+type fileWriter struct {
 	x      *exchange
 	status int
+	left   int64 // bytes to come
+	last   []byte
 }
 
-func (w lateStatus) Write(b []byte) (int, error) {
-	if w.x.status == 0 && len(b) > 0 {
+func (w *fileWriter) Write(b []byte) (int, error) {
+	if w.left -= int64(len(b)); w.left <= 0 && len(b) > 0 {
+		end := len(b) - 1
+		w.last = []byte{b[end]}
+		if end == 0 {
+			return len(b), nil
+		}
+		n, err := w.send(b[:end])
+		if err != nil {
+			return n, err
+		}
+		return len(b), nil
+	}
+	return w.send(b)
+}
+
+func (w *fileWriter) send(b []byte) (int, error) {
+	if w.x.status == 0 {
 		w.x.WriteHeader(w.status)
 	}
 	return w.x.Write(b)
+}
+
+func (w *fileWriter) finish() error {
+	_, err := w.send(w.last) // an empty file has no last byte, and yet a status
+	return err
 }
 
 // sendRanges answers a request for parts of a file (RFC 9110, 15.3.7).
@@ -177,13 +199,14 @@ func (x *exchange) sendRanges(f *fsys.File, e *efs.Entry, spans []span) error {
 		h.Set("Content-Length", strconv.FormatInt(spans[0].n, 10))
 		return x.sendSpan(f, http.StatusPartialContent, spans[0])
 	}
-	w := multipart.NewWriter(lateStatus{x, http.StatusPartialContent})
+	w := multipart.NewWriter(x)
 	h.Set("Content-Type", "multipart/byteranges; boundary="+w.Boundary())
 	// The first part's boundary would commit the status before the first byte
 	// of the file has been authenticated, so that byte is read ahead.
 	if _, err := f.ReadAt(make([]byte, 1), spans[0].off); err != nil {
 		return readProblem(err)
 	}
+	x.WriteHeader(http.StatusPartialContent)
 	for _, s := range spans {
 		part, err := w.CreatePart(textproto.MIMEHeader{
 			"Content-Type": {typeOf(e)}, "Content-Range": {s.contentRange(e.Size)}})
