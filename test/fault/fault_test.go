@@ -201,10 +201,20 @@ func TestFullDisk(t *testing.T) {
 			}
 		}
 	}
-	b.inj.Arm(1, syscall.ENOSPC, true)
-	for _, size := range []int{400, 90_000, 3_000_000} {
+	b.inj.Fill()
+	for _, size := range []int{90_000, 3_000_000} {
 		if _, err := c.Put(ctx, "/full/more", bytes.NewReader(kit.Pattern(1, size)), client.PutOptions{}); !errors.Is(err, client.ErrNoSpace) {
 			t.Errorf("storing %d bytes on a full disk: %v", size, err)
+		}
+	}
+	// Small files go into the index, which has some room left in its file.
+	for i := 0; ; i++ {
+		_, err := c.Put(ctx, fmt.Sprintf("/full/small-%d", i), bytes.NewReader(kit.Pattern(1, 15_000)), client.PutOptions{})
+		if errors.Is(err, client.ErrNoSpace) {
+			break
+		}
+		if err != nil || i == 5000 {
+			t.Fatalf("storing small file %d on a full disk: %v", i, err)
 		}
 	}
 	for i := range 8 {

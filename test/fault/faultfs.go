@@ -21,7 +21,8 @@ type Injector struct {
 	count  int
 	at     int           // the operation that fails, counted from 1; 0: none
 	errno  syscall.Errno // what it fails with
-	sticky bool          // and all that need space after it, as on a full disk
+	sticky bool          // and all that need space after it
+	full   bool          // the volume has no room: what needs new blocks fails
 	hit    string        // the first operation that failed
 }
 
@@ -30,7 +31,15 @@ type Injector struct {
 func (i *Injector) Arm(at int, errno syscall.Errno, sticky bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.count, i.at, i.errno, i.sticky, i.hit = 0, at, errno, sticky, ""
+	i.count, i.at, i.errno, i.sticky, i.full, i.hit = 0, at, errno, sticky, false, ""
+}
+
+// Fill makes the volume full until Disarm, as ext4 or XFS is full: blocks that
+// a file has can be written, new ones cannot be had.
+func (i *Injector) Fill() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.count, i.at, i.full, i.hit = 0, 0, true, ""
 }
 
 // Disarm ends failures and returns how many operations were counted since
@@ -38,7 +47,7 @@ func (i *Injector) Arm(at int, errno syscall.Errno, sticky bool) {
 func (i *Injector) Disarm() (count int, hit string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.at = 0
+	i.at, i.full = 0, false
 	return i.count, i.hit
 }
 
@@ -49,14 +58,25 @@ func (i *Injector) Hit() string {
 	return i.hit
 }
 
-func (i *Injector) check(op string, needsSpace bool) syscall.Errno {
+// need says what an operation needs of the volume.
+type need int
+
+const (
+	nothing   need = iota
+	overwrite      // of blocks that the file has
+	blocks         // new ones
+)
+
+func (i *Injector) check(op string, n need) syscall.Errno {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.count++
 	switch {
+	case i.full && n == blocks:
+		return syscall.ENOSPC
 	case i.at == 0 || i.count < i.at:
 		return 0
-	case i.errno == syscall.ENOSPC && !needsSpace:
+	case i.errno == syscall.ENOSPC && n == nothing:
 		// A full disk does not fail an unlink; the next operation that
 		// needs space is the one that fails.
 		if i.hit == "" {
@@ -112,7 +132,7 @@ func (n *node) WrapChild(_ context.Context, ops fs.InodeEmbedder) fs.InodeEmbedd
 }
 
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
-	if e := n.inj.check("create "+name, true); e != 0 {
+	if e := n.inj.check("create "+name, blocks); e != 0 {
 		return nil, nil, 0, e
 	}
 	ino, fh, ff, e := n.LoopbackNode.Create(ctx, name, flags, mode, out)
@@ -125,35 +145,35 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 }
 
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	if e := n.inj.check("mkdir "+name, true); e != 0 {
+	if e := n.inj.check("mkdir "+name, blocks); e != 0 {
 		return nil, e
 	}
 	return n.LoopbackNode.Mkdir(ctx, name, mode, out)
 }
 
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
-	if e := n.inj.check("unlink "+name, false); e != 0 {
+	if e := n.inj.check("unlink "+name, nothing); e != 0 {
 		return e
 	}
 	return n.LoopbackNode.Unlink(ctx, name)
 }
 
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	if e := n.inj.check("rmdir "+name, false); e != 0 {
+	if e := n.inj.check("rmdir "+name, nothing); e != 0 {
 		return e
 	}
 	return n.LoopbackNode.Rmdir(ctx, name)
 }
 
 func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	if e := n.inj.check("link "+name, true); e != 0 {
+	if e := n.inj.check("link "+name, blocks); e != 0 {
 		return nil, e
 	}
 	return n.LoopbackNode.Link(ctx, target, name, out)
 }
 
 func (n *node) Rename(ctx context.Context, name string, to fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
-	if e := n.inj.check("rename "+name+" to "+newName, true); e != 0 {
+	if e := n.inj.check("rename "+name+" to "+newName, blocks); e != 0 {
 		return e
 	}
 	return n.LoopbackNode.Rename(ctx, name, to, newName, flags)
@@ -161,7 +181,7 @@ func (n *node) Rename(ctx context.Context, name string, to fs.InodeEmbedder, new
 
 func (n *node) Setattr(ctx context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	if size, ok := in.GetSize(); ok {
-		if e := n.inj.check(fmt.Sprintf("truncate %s to %d", n.Path(n.Root()), size), size > 0); e != 0 {
+		if e := n.inj.check(fmt.Sprintf("truncate %s to %d", n.Path(n.Root()), size), nothing); e != 0 {
 			return e
 		}
 	}
@@ -203,21 +223,26 @@ func wrap(fh fs.FileHandle, inj *Injector, name string) fs.FileHandle {
 }
 
 func (f *file) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	if e := f.inj.check(fmt.Sprintf("write %s at %d", f.name, off), true); e != 0 {
+	n := overwrite
+	var out fuse.AttrOut
+	if e := f.Getattr(ctx, &out); e != 0 || uint64(off)+uint64(len(data)) > out.Size {
+		n = blocks
+	}
+	if e := f.inj.check(fmt.Sprintf("write %s at %d", f.name, off), n); e != 0 {
 		return 0, e
 	}
 	return f.LoopbackFile.Write(ctx, data, off)
 }
 
 func (f *file) Fsync(ctx context.Context, flags uint32) syscall.Errno {
-	if e := f.inj.check("fsync "+f.name, false); e != 0 {
+	if e := f.inj.check("fsync "+f.name, nothing); e != 0 {
 		return e
 	}
 	return f.LoopbackFile.Fsync(ctx, flags)
 }
 
 func (f *file) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
-	if e := f.inj.check("allocate "+f.name, true); e != 0 {
+	if e := f.inj.check("allocate "+f.name, blocks); e != 0 {
 		return e
 	}
 	return f.LoopbackFile.Allocate(ctx, off, size, mode)
@@ -241,7 +266,7 @@ type dir struct {
 }
 
 func (d *dir) Fsyncdir(ctx context.Context, flags uint32) syscall.Errno {
-	if e := d.inj.check("fsync directory "+d.name, false); e != 0 {
+	if e := d.inj.check("fsync directory "+d.name, nothing); e != 0 {
 		return e
 	}
 	return d.dirStream.Fsyncdir(ctx, flags)

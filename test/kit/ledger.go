@@ -26,7 +26,7 @@ type Ledger struct {
 
 type account struct {
 	confirmed State
-	pending   *State // asked for, not answered when the server died
+	pending   []State // asked for since, and not confirmed
 }
 
 // Paths returns every path that was ever asked for.
@@ -48,7 +48,7 @@ func (l *Ledger) Ask(path string, s State) {
 		a = &account{}
 		l.paths[path] = a
 	}
-	a.pending = &s
+	a.pending = append(a.pending, s)
 }
 
 // Confirm notes that the server confirmed what was asked last.
@@ -56,7 +56,7 @@ func (l *Ledger) Confirm(path string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.paths[path]
-	a.confirmed, a.pending = *a.pending, nil
+	a.confirmed, a.pending = a.pending[len(a.pending)-1], nil
 }
 
 // Settle notes what was found after a crash, if it is what was confirmed last
@@ -65,12 +65,8 @@ func (l *Ledger) Settle(path string, found State) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.paths[path]
-	if found != a.confirmed && (a.pending == nil || found != *a.pending) {
-		pending := "nothing"
-		if a.pending != nil {
-			pending = fmt.Sprint("version ", *a.pending)
-		}
-		return fmt.Errorf("%s holds version %d; confirmed was version %d, under way was %s", path, found, a.confirmed, pending)
+	if found != a.confirmed && !slices.Contains(a.pending, found) {
+		return fmt.Errorf("%s holds version %d; confirmed was version %d, under way were %v", path, found, a.confirmed, a.pending)
 	}
 	a.confirmed, a.pending = found, nil
 	return nil
