@@ -51,14 +51,20 @@ func sessions(doc string) []step {
 	return steps
 }
 
-// pattern turns lines with `…` into an expression that matches what is
-// printed, blanks at the ends of lines aside.
+// pattern turns what a document shows into an expression that matches what is
+// printed, blanks at the ends of lines aside: `…` stands for anything, alone on
+// a line for any lines or none.
 func pattern(want []string) *regexp.Regexp {
-	quoted := make([]string, len(want))
-	for i, line := range want {
-		quoted[i] = strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(line, " ")), "…", "(?s:.*?)") + `[ \t\r]*`
+	var b strings.Builder
+	for _, line := range want {
+		if line == "…" {
+			b.WriteString(`(?:.*\n)*?`)
+			continue
+		}
+		line = strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(line, " ")), "…", ".*?")
+		b.WriteString(line + `[ \t\r]*\n`)
 	}
-	return regexp.MustCompile(`^` + strings.Join(quoted, "\n") + `$`)
+	return regexp.MustCompile(`^` + b.String() + `$`)
 }
 
 func TestDocuments(t *testing.T) {
@@ -100,8 +106,12 @@ func run(t *testing.T, steps []step) {
 	cmd := exec.CommandContext(ctx, "bash")
 	cmd.Stdin = strings.NewReader(script.String())
 	cmd.Dir = dir
+	scripts, err := filepath.Abs("../../scripts")
+	if err != nil {
+		t.Fatal(err)
+	}
 	bin := filepath.Dir(kit.Bin(t, "efs"))
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir, "XDG_CONFIG_HOME="+dir+"/.config", "GNUPGHOME=")
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+scripts+":"+os.Getenv("PATH"), "HOME="+dir, "XDG_CONFIG_HOME="+dir+"/.config", "GNUPGHOME=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that background servers end with it
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -114,7 +124,7 @@ func run(t *testing.T, steps []step) {
 		if err != nil {
 			break // the shell did not get here
 		}
-		if got := strings.TrimRight(string(printed), "\n \t"); len(s.want) > 0 && !pattern(s.want).MatchString(got) {
+		if got := strings.TrimRight(string(printed), "\n \t") + "\n"; len(s.want) > 0 && !pattern(s.want).MatchString(got) {
 			t.Errorf("line %d: $ %s\nprinted:\n%s\nthe document shows:\n%s", s.line, s.command, got, strings.Join(s.want, "\n"))
 		} else if runErr != nil && strings.Contains(out.String(), fmt.Sprintf("step %d failed", i)) {
 			t.Errorf("line %d: $ %s\nfailed:\n%s", s.line, s.command, got)
