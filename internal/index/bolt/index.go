@@ -135,7 +135,8 @@ func (x *Index) Close() error {
 	}
 	close(x.changed) // the committer, which replaces it, has ended
 	if x.wedged.Load() {
-		return x.room.file.Close() // lets go of the lock on the file
+		letGo(x.room.file)
+		return nil
 	}
 	if err := x.db.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close index: %w", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/efs-project/efs"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // ErrNewer is the error of opening an index that a newer version of EFS made.
@@ -124,6 +125,8 @@ func openFile(path string) (db *bbolt.DB, file *os.File, err error) {
 		return nil, nil, damaged("not a regular file")
 	case info.Size() == 0: // bbolt would take it for a new one
 		return nil, nil, damaged("file is empty")
+	case info.Size() < 2*int64(os.Getpagesize()):
+		return nil, nil, damaged("file was cut to %d bytes", info.Size())
 	}
 	for _, mapSize := range mapSizes(info.Size()) {
 		err = guard(func() error {
@@ -142,7 +145,7 @@ func openFile(path string) (db *bbolt.DB, file *os.File, err error) {
 			break
 		}
 		if file != nil {
-			_ = file.Close() // bbolt leaves it open, and locked, when it panics
+			letGo(file) // bbolt leaves it open when it panics
 		}
 		if !errors.Is(err, syscall.ENOMEM) && !errors.Is(err, syscall.EINVAL) {
 			return nil, nil, openError(err)
@@ -165,6 +168,13 @@ func openFile(path string) (db *bbolt.DB, file *os.File, err error) {
 		return nil, nil, err
 	}
 	return db, file, nil
+}
+
+// letGo closes a file that bbolt still maps. The map would keep the lock, which
+// belongs to the open file, so that is given up first.
+func letGo(file *os.File) {
+	_ = unix.Flock(int(file.Fd()), unix.LOCK_UN) // closed already: nothing to give up
+	_ = file.Close()
 }
 
 // mapSizes returns the sizes of the memory map to try, largest first. The map
