@@ -58,9 +58,7 @@ func (fs *FS) checkAnchor(ctx context.Context) error {
 		return nil
 	}
 	if !fs.o.AcceptRollback {
-		return fmt.Errorf("%w: index of file system '%s' %s; "+
-			"put the newest index back, or start with --accept-rollback to go on and lose what was stored since",
-			efs.ErrRolledBack, fs.o.Name, why)
+		return fmt.Errorf("%w: the index of file system '%s' %s", efs.ErrRolledBack, fs.o.Name, why)
 	}
 	fs.log.Warn("going on with an index that does not fit its anchor, as asked", "why", why)
 	if err := fs.o.Anchor.ResetAnchor(ctx, h); err != nil {

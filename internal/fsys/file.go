@@ -130,20 +130,19 @@ func (f *File) agree(p *part, t *seal.Trailer) error {
 	return nil
 }
 
+// sealErrors are what package seal says of bytes that are not what was stored.
+// That no key opens them is one: while keys are live, they open what belongs
+// to this file system.
+var sealErrors = []error{seal.ErrTampered, seal.ErrTruncated, seal.ErrFormat, seal.ErrUnsupported, seal.ErrNoKey}
+
 // damaged says in the terms of efs what went wrong with a content.
 func damaged(id efs.ID, err error) error {
-	kind := efs.ErrDamaged
-	switch {
-	case errors.Is(err, efs.ErrRefused), errors.Is(err, efs.ErrUnavailable):
-		return fmt.Errorf("content %s: %w", id, err)
-	case errors.Is(err, seal.ErrNoKey):
-		kind = efs.ErrWrongKey
-	case errors.Is(err, seal.ErrTampered), errors.Is(err, seal.ErrTruncated), errors.Is(err, seal.ErrFormat),
-		errors.Is(err, seal.ErrUnsupported):
-	default:
-		return fmt.Errorf("content %s: %w", id, err)
+	for _, kind := range sealErrors {
+		if errors.Is(err, kind) && !errors.Is(err, efs.ErrRefused) && !errors.Is(err, efs.ErrUnavailable) {
+			return fmt.Errorf("content %s: %w: %w", id, efs.ErrDamaged, err)
+		}
 	}
-	return fmt.Errorf("content %s: %w: %w", id, kind, err)
+	return fmt.Errorf("content %s: %w", id, err)
 }
 
 // Entry is the entry of the file as it was opened.

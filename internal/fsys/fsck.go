@@ -224,7 +224,7 @@ func (c *checker) contents(e *efs.Entry, add adder) error {
 	}
 	switch {
 	case err == nil:
-	case errors.Is(err, efs.ErrDamaged), errors.Is(err, efs.ErrNotFound), errors.Is(err, efs.ErrWrongKey):
+	case errors.Is(err, efs.ErrDamaged), errors.Is(err, efs.ErrNotFound):
 		add(ProblemContent, err.Error(), remedy)
 	default:
 		return err

@@ -147,7 +147,7 @@ func (c *checker) inlines() error {
 // inline content after the entries were read.
 func (c *checker) inlineInUse(id efs.ID, sealed []byte) (bool, error) {
 	file, err := c.fs.inlineOwner(id, sealed)
-	if err != nil && !errors.Is(err, efs.ErrDamaged) && !errors.Is(err, efs.ErrWrongKey) {
+	if err != nil && !errors.Is(err, efs.ErrDamaged) {
 		return false, err
 	}
 	if err == nil {
@@ -177,7 +177,7 @@ func (c *checker) blobs() error {
 		}
 		claim, err := c.fs.claimed(c.ctx, b.ID)
 		switch {
-		case errors.Is(err, efs.ErrDamaged), errors.Is(err, efs.ErrWrongKey):
+		case errors.Is(err, efs.ErrDamaged):
 			return c.undecided(b.ID, err)
 		case err != nil:
 			return err

@@ -58,13 +58,16 @@ func (fs *FS) locate(ctx context.Context, segs []string) (*spot, error) {
 		return nil, err
 	}
 	c := fs.cached(segs)
-	for range maxTries {
+	for tries := 0; tries < maxTries; {
 		s, next, err := fs.step(ctx, segs, c)
 		if err != nil {
 			return nil, err
 		}
 		if s != nil {
 			return s, nil
+		}
+		if len(next) <= len(c) {
+			tries++
 		}
 		c = next
 	}
