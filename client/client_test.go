@@ -414,7 +414,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"another user", func(c *Config) { c.User = "app2" }, "app1@user-data's, not app2@user-data's"},
 		{"another user's certificate", func(c *Config) { c.CertFile = other }, "does not open a session"},
 		{"empty CA file", func(c *Config) { c.CAFile = noCA }, "holds no certificate"},
-		{"untrusted server", func(c *Config) { c.CAFile = "" }, "--ca ca.crt"},
+		{"untrusted server", func(c *Config) { c.CAFile = "" }, "SHA-256 fingerprint is "},
 		{"another name", func(c *Config) { c.URL = strings.Replace(c.URL, "127.0.0.1", "0.0.0.0", 1) }, "not made out to that name"},
 	} {
 		cfg := good

@@ -49,7 +49,7 @@ var (
 // Error is a request that the server refused: the problem document (RFC 9457)
 // it answered with. errors.Is finds the kinds above in it.
 type Error struct {
-	Op        string // what was asked, e.g. "PUT /patients/173/scan.png"
+	Op        string // what was asked, e.g. "storing /patients/173/scan.png"
 	Status    int    // HTTP status
 	Type      string // the last segment of the problem's type, e.g. "not-found"; may be empty
 	Title     string // short, for people
@@ -70,6 +70,8 @@ func (e *Error) Error() string {
 		b.WriteString(e.Detail)
 	case e.Title != "":
 		b.WriteString(e.Title)
+	case statusKinds[e.Status] != nil:
+		b.WriteString(statusKinds[e.Status].Error())
 	default:
 		fmt.Fprintf(&b, "the server answered %d %s", e.Status, http.StatusText(e.Status))
 	}

@@ -57,7 +57,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	want := min(int64(len(p)), f.entry.Size-off)
 	body, err := f.c.get(f.ctx, f.entry.Path, off, want, f.entry.ETag)
 	if errors.Is(err, ErrPrecondition) || errors.Is(err, ErrNotFound) {
-		return 0, &opError{"GET " + f.entry.Path, errReplaced}
+		return 0, &opError{"reading " + f.entry.Path, errReplaced}
 	}
 	if err != nil {
 		return 0, err

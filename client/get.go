@@ -45,7 +45,7 @@ func (c *Client) Get(ctx context.Context, path string) (*Body, error) {
 // each segment it delivers, TLS carries them.
 func (c *Client) GetRange(ctx context.Context, path string, offset, n int64) (*Body, error) {
 	if offset < 0 {
-		return nil, fmt.Errorf("GET %s: %w: negative offset", path, ErrBadInput)
+		return nil, fmt.Errorf("reading %s: %w: negative offset", path, ErrBadInput)
 	}
 	return c.get(ctx, path, offset, n, "")
 }
@@ -72,9 +72,9 @@ func (c *Client) ReadFile(ctx context.Context, path string) ([]byte, error) {
 func (c *Client) get(ctx context.Context, path string, offset, n int64, etag string) (*Body, error) {
 	escaped, err := filePath(path)
 	if err != nil {
-		return nil, fmt.Errorf("GET %s: %w", path, err)
+		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	b := &Body{c: c, ctx: ctx, offset: offset, call: call{op: "GET " + path, method: http.MethodGet, path: escaped, safe: true, header: http.Header{}}}
+	b := &Body{c: c, ctx: ctx, offset: offset, call: call{op: "reading " + path, method: http.MethodGet, path: escaped, safe: true, header: http.Header{}}}
 	if etag != "" {
 		b.call.header.Set("If-Match", quoteETag(etag))
 	}

@@ -20,9 +20,9 @@ type RemoveOptions struct {
 func (c *Client) Remove(ctx context.Context, path string, o RemoveOptions) error {
 	escaped, err := filePath(path)
 	if err != nil {
-		return fmt.Errorf("DELETE %s: %w", path, err)
+		return fmt.Errorf("removing %s: %w", path, err)
 	}
-	r := &call{op: "DELETE " + path, method: http.MethodDelete, path: escaped, safe: o.IfMatch == "", header: http.Header{}}
+	r := &call{op: "removing " + path, method: http.MethodDelete, path: escaped, safe: o.IfMatch == "", header: http.Header{}}
 	if o.IfMatch != "" {
 		r.header.Set("If-Match", quoteETag(o.IfMatch))
 	}
@@ -34,10 +34,10 @@ func (c *Client) Remove(ctx context.Context, path string, o RemoveOptions) error
 func (c *Client) RemoveAll(ctx context.Context, path string) error {
 	escaped, err := filePath(path)
 	if err != nil {
-		return fmt.Errorf("DELETE %s: %w", path, err)
+		return fmt.Errorf("removing %s: %w", path, err)
 	}
 	return c.remove(ctx, &call{
-		op: "DELETE " + path, method: http.MethodDelete, path: escaped,
+		op: "removing " + path, method: http.MethodDelete, path: escaped,
 		query: url.Values{"recursive": {"true"}}, safe: true,
 	})
 }
@@ -62,17 +62,17 @@ type MoveOptions struct {
 // see it at one place, never at both or neither. A file at to is replaced
 // unless o says otherwise; directories above it are made.
 func (c *Client) Move(ctx context.Context, from, to string, o MoveOptions) error {
-	return c.transfer(ctx, "MOVE", from, to, o, false)
+	return c.transfer(ctx, "moving", "MOVE", from, to, o, false)
 }
 
 // Copy makes a copy of the file or directory at from, on the server, sealed
 // with keys of its own.
 func (c *Client) Copy(ctx context.Context, from, to string, o MoveOptions) error {
-	return c.transfer(ctx, "COPY", from, to, o, !o.NoOverwrite && o.IfMatch == "")
+	return c.transfer(ctx, "copying", "COPY", from, to, o, !o.NoOverwrite && o.IfMatch == "")
 }
 
-func (c *Client) transfer(ctx context.Context, method, from, to string, o MoveOptions, safe bool) error {
-	op := method + " " + from + " to " + to
+func (c *Client) transfer(ctx context.Context, verb, method, from, to string, o MoveOptions, safe bool) error {
+	op := verb + " " + from + " to " + to
 	source, err := filePath(from)
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
@@ -100,9 +100,9 @@ func (c *Client) transfer(ctx context.Context, method, from, to string, o MoveOp
 func (c *Client) Mkdir(ctx context.Context, path string) error {
 	escaped, err := filePath(path)
 	if err != nil {
-		return fmt.Errorf("MKCOL %s: %w", path, err)
+		return fmt.Errorf("making directory %s: %w", path, err)
 	}
-	r := &call{op: "MKCOL " + path, method: "MKCOL", path: escaped + "/"}
+	r := &call{op: "making directory " + path, method: "MKCOL", path: escaped + "/"}
 	resp, _, err := c.do(ctx, r)
 	var refused *Error
 	if errors.As(err, &refused) && refused.Status == http.StatusMethodNotAllowed {
@@ -124,7 +124,7 @@ type PatchOptions struct {
 func (c *Client) Patch(ctx context.Context, path string, o PatchOptions) error {
 	escaped, err := filePath(path)
 	if err != nil {
-		return fmt.Errorf("PATCH %s: %w", path, err)
+		return fmt.Errorf("changing %s: %w", path, err)
 	}
 	patch := map[string]any{}
 	if o.Type != nil {
@@ -138,13 +138,13 @@ func (c *Client) Patch(ctx context.Context, path string, o PatchOptions) error {
 	}
 	body, err := json.Marshal(patch)
 	if err != nil {
-		return fmt.Errorf("PATCH %s: %w", path, err)
+		return fmt.Errorf("changing %s: %w", path, err)
 	}
 	src, err := newSource(bytes.NewReader(body), -1, nil)
 	if err != nil {
-		return fmt.Errorf("PATCH %s: %w", path, err)
+		return fmt.Errorf("changing %s: %w", path, err)
 	}
-	r := &call{op: "PATCH " + path, method: http.MethodPatch, path: escaped, body: src, safe: o.IfMatch == "", header: http.Header{}}
+	r := &call{op: "changing " + path, method: http.MethodPatch, path: escaped, body: src, safe: o.IfMatch == "", header: http.Header{}}
 	r.header.Set("Content-Type", "application/merge-patch+json")
 	if o.IfMatch != "" {
 		r.header.Set("If-Match", quoteETag(o.IfMatch))

@@ -40,21 +40,21 @@ type PutOptions struct {
 func (c *Client) Put(ctx context.Context, path string, body io.Reader, o PutOptions) (*Stored, error) {
 	escaped, err := filePath(path)
 	if err != nil {
-		return nil, fmt.Errorf("PUT %s: %w", path, err)
+		return nil, fmt.Errorf("storing %s: %w", path, err)
 	}
 	if o.Size <= 0 {
 		o.Size = -1
 	}
 	src, err := newSource(body, o.Size, o.Progress)
 	if err != nil {
-		return nil, fmt.Errorf("PUT %s: reading what is to be stored: %w", path, err)
+		return nil, fmt.Errorf("storing %s: reading what is to be stored: %w", path, err)
 	}
 	header, err := o.header(path)
 	if err != nil {
-		return nil, fmt.Errorf("PUT %s: %w", path, err)
+		return nil, fmt.Errorf("storing %s: %w", path, err)
 	}
 	resp, _, err := c.do(ctx, &call{
-		op: "PUT " + path, method: http.MethodPut, path: escaped, header: header, body: src,
+		op: "storing " + path, method: http.MethodPut, path: escaped, header: header, body: src,
 		safe: o.IfMatch == "" && !o.IfNoneMatch,
 	})
 	if err != nil {
@@ -62,14 +62,14 @@ func (c *Client) Put(ctx context.Context, path string, body io.Reader, o PutOpti
 	}
 	stored := &Stored{Created: resp.StatusCode == http.StatusCreated}
 	if err := decode(resp, stored); err != nil {
-		return nil, fmt.Errorf("PUT %s: %w", path, err)
+		return nil, fmt.Errorf("storing %s: %w", path, err)
 	}
 	if !strings.HasPrefix(stored.Path, "/") {
 		stored.Path = "/" + stored.Path
 	}
 	size, sum := src.sum()
 	if stored.Size != size || !strings.EqualFold(stored.SHA256, hex.EncodeToString(sum)) {
-		return nil, fmt.Errorf("PUT %s: %w: sent %d bytes with sha256 %x, the server stored %d bytes with %s: put it again",
+		return nil, fmt.Errorf("storing %s: %w: sent %d bytes with sha256 %x, the server stored %d bytes with %s: put it again",
 			path, ErrDigest, size, sum, stored.Size, stored.SHA256)
 	}
 	return stored, nil

@@ -11,16 +11,16 @@ import (
 func (c *Client) Stat(ctx context.Context, path string) (*Entry, error) {
 	name, err := clean(path)
 	if err != nil {
-		return nil, &opError{"HEAD " + path, err}
+		return nil, &opError{"looking up " + path, err}
 	}
 	if name == "/" {
 		return &Entry{Path: "/", Name: "", Kind: "directory"}, nil
 	}
 	escaped, err := filePath(path)
 	if err != nil {
-		return nil, &opError{"HEAD " + path, err}
+		return nil, &opError{"looking up " + path, err}
 	}
-	op := "HEAD " + path
+	op := "looking up " + path
 	resp, _, err := c.do(ctx, &call{op: op, method: http.MethodHead, path: escaped, safe: true})
 	if err != nil {
 		return nil, err

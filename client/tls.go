@@ -1,7 +1,6 @@
 package client
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -63,15 +62,17 @@ func (c *Client) explain(err error) error {
 		err = u.Err // the URL says nothing that the operation's name does not
 	}
 	host := c.base.Host
+	var rejected *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
 	var name x509.HostnameError
 	switch {
-	case errors.As(err, &unknown):
+	case errors.As(err, &unknown) && errors.As(err, &rejected) && len(rejected.UnverifiedCertificates) > 0:
+		leaf := rejected.UnverifiedCertificates[0]
 		return &trustError{fmt.Sprintf("%s is not trusted: its certificate was issued by %q, which is not among the trusted authorities. "+
-			"Get the server's ca.crt (efsctl create-user --out DIR writes it; on the server it is /efs/.server/ca.crt), compare "+
-			"`openssl x509 -in ca.crt -noout -fingerprint -sha256` with the fingerprint that the server prints at start, and give it with --ca ca.crt",
-			host, issuer(unknown.Cert)), err}
+			"The certificate's SHA-256 fingerprint is %s: compare it with the one that the server prints at start and `efsctl status` shows. "+
+			"If they are the same, get the server's ca.crt (efsctl create-user --out DIR writes it; on the server it is /efs/.server/ca.crt) and give it with --ca ca.crt",
+			host, leaf.Issuer, fingerprint(leaf)), err}
 	case errors.As(err, &name):
 		return &trustError{fmt.Sprintf("%s is not trusted: its certificate is not made out to that name (%v). "+
 			"Use one of the server's names, or start the server with --hostname %s", host, name, c.base.Hostname()), err}
@@ -79,17 +80,4 @@ func (c *Client) explain(err error) error {
 		return &trustError{fmt.Sprintf("%s is not trusted: %v. Check the clock of this machine and the server's certificate", host, invalid), err}
 	}
 	return fmt.Errorf("talking to %s: %w", host, err)
-}
-
-func issuer(cert *x509.Certificate) string {
-	if cert == nil {
-		return "unknown"
-	}
-	return cert.Issuer.String()
-}
-
-// CAFingerprint is the SHA-256 of the first certificate in a PEM file, as the
-// server prints that of its CA: for comparing out of band.
-func CAFingerprint(cert *x509.Certificate) string {
-	return fmt.Sprintf("%X", sha256.Sum256(cert.Raw))
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"os"
@@ -79,12 +78,8 @@ func (a *app) addRemote(cmd *cobra.Command, name string, r remote, check bool) e
 	if err := r.identify(); err != nil {
 		return err
 	}
-	if r.CA != "" {
-		print, err := caFingerprint(r.CA)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "CA fingerprint (SHA-256): %s\nCompare it with the one that the server prints at start.\n", print)
+	if err := r.checkCA(); err != nil {
+		return err
 	}
 	if check {
 		c, err := connect.Dial(cmd.Context(), a.dialOptions(r))
@@ -143,20 +138,19 @@ func (r *remote) identify() error {
 	return nil
 }
 
-func caFingerprint(file string) (string, error) {
-	b, err := os.ReadFile(file)
+// checkCA refuses a file that certifies nothing.
+func (r *remote) checkCA() error {
+	if r.CA == "" {
+		return nil
+	}
+	b, err := os.ReadFile(r.CA)
 	if err != nil {
-		return "", err
+		return err
 	}
-	block, _ := pem.Decode(b)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return "", fmt.Errorf("%s holds no certificate (PEM)", file)
+	if !x509.NewCertPool().AppendCertsFromPEM(b) {
+		return fmt.Errorf("%s holds no certificate (PEM): give the server's ca.crt", r.CA)
 	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
-	}
-	return client.CAFingerprint(cert), nil
+	return nil
 }
 
 func remoteListCommand() *cobra.Command {

@@ -40,6 +40,8 @@ Environment:
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+
+		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().StringVar(&a.passphraseFile, "passphrase-file", "", "file with the passphrase of the key, instead of asking")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
