@@ -24,6 +24,7 @@ type fakeKMS struct {
 	unwraps atomic.Int64
 	mu      sync.Mutex
 	fail    error
+	forged  []byte // given back in place of every key
 }
 
 func (f *fakeKMS) Name() string { return f.name }
@@ -31,10 +32,10 @@ func (f *fakeKMS) Name() string { return f.name }
 func (f *fakeKMS) Unwrap(ctx context.Context, id string, wrapped []byte, b efs.Binding) ([]byte, error) {
 	f.unwraps.Add(1)
 	f.mu.Lock()
-	fail := f.fail
+	fail, forged := f.fail, f.forged
 	f.mu.Unlock()
-	if fail != nil {
-		return nil, fail
+	if fail != nil || forged != nil {
+		return bytes.Clone(forged), fail
 	}
 	return f.KMS.Unwrap(ctx, id, wrapped, b)
 }
@@ -298,6 +299,10 @@ func TestCreateIsAllOrNothing(t *testing.T) {
 	_, err = b.Keys(t.Context(), fs)
 	wantError(t, "keys after failed Creates", err, efs.ErrNotFound)
 	b.two.answer(nil)
+	b.two.forged = make([]byte, 32)
+	_, err = b.Create(t.Context(), fs, "user-data", twoStages)
+	wantError(t, "a KMS that gives back another key", err, efs.ErrDamaged)
+	b.two.forged = nil
 	if _, err := b.Create(t.Context(), fs, "user-data", twoStages); err != nil {
 		t.Errorf("Create after failed ones: %v", err)
 	}

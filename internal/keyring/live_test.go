@@ -81,13 +81,21 @@ func TestKeysInUseAreRenewedAtHalfTime(t *testing.T) {
 func TestIdleKeysAreWiped(t *testing.T) {
 	b := newBench(t, Options{KeyTTL: ttl})
 	k := b.create(t, "user-data", oneStage)
-	if err := k.Live(); err != nil {
+	if err := errors.Join(wrapAll(t, k).open(k), k.Live()); err != nil {
 		t.Fatal(err)
 	}
 	b.clock.pass(ttl / 2)
 	b.sweep()
-	eventually(t, "renewal of the root secret", func() bool { return k.roots[0].began().Equal(b.clock.Now()) })
-	b.clock.pass(ttl)
+	for _, l := range k.all() {
+		eventually(t, "renewal of a used key", func() bool { return l.began().Equal(b.clock.Now()) })
+	}
+	b.clock.pass(ttl - 1)
+	for _, l := range k.all() {
+		if l.sweep() {
+			t.Errorf("the %s would be renewed, though nobody used it", &l.rec)
+		}
+	}
+	b.clock.pass(1)
 	b.sweep()
 	for _, l := range k.all() {
 		if l.unwrapped() {
@@ -193,17 +201,20 @@ func TestRefusalDropsAtOnce(t *testing.T) {
 	}
 }
 
+// A caller who leaves while the KMS is asked is not the KMS's answer.
 func TestCallerWhoLeavesChangesNothing(t *testing.T) {
 	b := newBench(t, Options{KeyTTL: ttl})
 	k := b.create(t, "user-data", oneStage)
-	b.reopen(t)
+	b.clock.pass(ttl)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	b.one.answer(context.Canceled)
-	_, err := b.Keys(ctx, k.FS())
+	err := b.SetAnchor(ctx, efs.Head{FS: k.FS(), Revision: 1})
 	wantError(t, "a caller who left", err, context.Canceled)
 	b.one.answer(nil)
-	b.keys(t, k.FS())
+	if err := k.Live(); err != nil {
+		t.Errorf("the next caller: %v", err)
+	}
 }
 
 // Keys are used, renewed and destroyed at once; meant for the race detector.

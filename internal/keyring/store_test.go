@@ -3,8 +3,10 @@ package keyring
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/efs-project/efs"
@@ -29,9 +31,25 @@ func TestScrubIsFinishedAfterACrash(t *testing.T) {
 		},
 	} {
 		b := newBench(t, Options{})
-		k, other := b.create(t, "user-data", oneStage), b.create(t, "other", oneStage)
-		wrapped, kept, fs := k.roots[0].rec.Wrapped, wrapAll(t, other), k.FS()
-		if err := b.store.update(func(tx *bolt.Tx) error { return dropRecords(tx, fs) }); err != nil {
+		other := b.create(t, "other", oneStage)
+		kept := wrapAll(t, other)
+		var wrapped [][]byte
+		var dropped []efs.ID
+		for i := range 5 { // records over many pages, so that not all are soon written over
+			k := b.create(t, fmt.Sprintf("user-data-%d", i), slices.Repeat(oneStage, maxStages))
+			dropped = append(dropped, k.FS())
+			for _, l := range k.all() {
+				wrapped = append(wrapped, l.rec.Wrapped)
+			}
+		}
+		if err := b.store.update(func(tx *bolt.Tx) error {
+			for _, fs := range dropped {
+				if err := dropRecords(tx, fs); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(b.Close(), crash(b, b.store)); err != nil {
@@ -39,8 +57,8 @@ func TestScrubIsFinishedAfterACrash(t *testing.T) {
 		}
 		b.Keyring = nil
 		b.reopen(t)
-		checkAbsent(t, filepath.Dir(b.path), [][]byte{wrapped})
-		_, err := b.Keys(t.Context(), fs)
+		checkAbsent(t, filepath.Dir(b.path), wrapped)
+		_, err := b.Keys(t.Context(), dropped[0])
 		wantError(t, what, err, efs.ErrNotFound)
 		if err := kept.open(b.keys(t, other.FS())); err != nil {
 			t.Errorf("%s: another file system's keys: %v", what, err)
