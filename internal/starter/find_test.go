@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/efs-project/efs"
@@ -150,19 +149,6 @@ func TestKeyFileOnTmpfs(t *testing.T) {
 		_, err := Find(t.TempDir(), Source{File: path})
 		wantError(t, mode.String(), err, want)
 	}
-}
-
-func TestKeyFromPipe(t *testing.T) {
-	text, path := generate(t), filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(path, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = os.WriteFile(path, []byte(text), 0) }()
-	found, err := Find(t.TempDir(), Source{File: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sameKey(t, text, found.Key)
 }
 
 func TestCredential(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -152,4 +153,17 @@ func TestLinuxKeyring(t *testing.T) {
 	}
 	_, err = Find(t.TempDir(), Source{Keyring: name})
 	wantError(t, "a revoked key", err, efs.ErrRefused)
+}
+
+func TestKeyFromPipe(t *testing.T) {
+	text, path := generate(t), filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = os.WriteFile(path, []byte(text), 0) }()
+	found, err := Find(t.TempDir(), Source{File: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameKey(t, text, found.Key)
 }
