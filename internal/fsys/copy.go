@@ -63,7 +63,7 @@ func (fs *FS) copyFile(ctx context.Context, src, dst []string, o *CopyOptions) (
 	}
 	res, err := p.run(ctx, io.NewSectionReader(f, 0, e.Size))
 	if errors.Is(err, efs.ErrDigest) {
-		err = fmt.Errorf("%w: '%s' does not have its own digest", efs.ErrDamaged, join(src))
+		err = fmt.Errorf("%w: file %s does not have its own digest", efs.ErrDamaged, e.File)
 	}
 	return res, err
 }

@@ -22,7 +22,7 @@ func (fs *FS) Mkdir(ctx context.Context, path string, o MkdirOptions) (efs.Entry
 		return efs.Entry{}, err
 	}
 	var made *efs.Entry
-	err = retry(join(segs), func() error {
+	err = retry(func() error {
 		s, err := fs.locate(ctx, segs)
 		if err != nil {
 			return err
@@ -57,7 +57,7 @@ func (fs *FS) Remove(ctx context.Context, path string, o RemoveOptions) error {
 	if err != nil {
 		return err
 	}
-	return retry(join(segs), func() error {
+	return retry(func() error {
 		s, err := fs.found(ctx, segs)
 		if err != nil {
 			return err

@@ -43,11 +43,13 @@ func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
 	if len(segs) == 0 {
 		return nil, fmt.Errorf("%w: the root", efs.ErrIsDir)
 	}
+	var id efs.ID
 	for range openTries {
 		s, err := fs.found(ctx, segs)
 		if err != nil {
 			return nil, err
 		}
+		id = s.entry.File
 		if s.entry.Kind != efs.KindFile {
 			return nil, fmt.Errorf("%w: '%s'", efs.ErrIsDir, s.path())
 		}
@@ -56,7 +58,7 @@ func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
 			return f, err
 		}
 	}
-	return nil, fmt.Errorf("%w: the contents of '%s' are gone: run fsck", efs.ErrDamaged, join(segs))
+	return nil, fmt.Errorf("%w: the contents of file %s are gone: run fsck", efs.ErrDamaged, id)
 }
 
 // openFile opens the contents of e. efs.ErrNotFound if one is gone.

@@ -61,8 +61,8 @@ func TestWaitForAChange(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
 	e.refused("nothing new", e.Wait(short, h.Seq+1), context.DeadlineExceeded)
-	go func() { done <- e.FS.Wait(ctx, h.Seq+1) }()
 	fs := e.FS
+	go func() { done <- fs.Wait(ctx, h.Seq+1) }()
 	time.Sleep(10 * time.Millisecond)
 	e.close()
 	e.refused("closed", <-done, efs.ErrStopped)

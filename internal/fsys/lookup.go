@@ -46,9 +46,7 @@ func dirPath(segs []string, n int) string { return strings.Join(segs[:n], "/") }
 // meanwhile. Each try that fails means that somebody else got through.
 const maxTries = 200
 
-func errBusy(path string) error {
-	return fmt.Errorf("%w: too many changes at once to '%s': try again", efs.ErrUnavailable, path)
-}
+var errBusy = fmt.Errorf("%w: too many changes at once to the same path: try again", efs.ErrUnavailable)
 
 // locate follows segs (at least one). The whole answer, places and entry, is
 // read as of one moment: with the directory in the path cache that is one
@@ -71,7 +69,7 @@ func (fs *FS) locate(ctx context.Context, segs []string) (*spot, error) {
 		}
 		c = next
 	}
-	return nil, errBusy(join(segs))
+	return nil, errBusy
 }
 
 // cached returns the chain of the longest cached directory above segs.

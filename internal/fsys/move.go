@@ -27,7 +27,7 @@ func (fs *FS) Move(ctx context.Context, from, to string, o MoveOptions) (PutResu
 		return PutResult{}, fmt.Errorf("%w: source and destination are the same", efs.ErrBadInput)
 	}
 	var res PutResult
-	err = retry(join(dst), func() error {
+	err = retry(func() error {
 		res, err = fs.move(ctx, src, dst, &o)
 		return err
 	})

@@ -16,7 +16,7 @@ func (fs *FS) Patch(ctx context.Context, path string, o PatchOptions) (efs.Entry
 		return efs.Entry{}, err
 	}
 	var after efs.Entry
-	err = retry(join(segs), func() error {
+	err = retry(func() error {
 		s, err := fs.found(ctx, segs)
 		if err != nil {
 			return err

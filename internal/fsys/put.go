@@ -146,7 +146,7 @@ func (fs *FS) fill(e *efs.Entry, content efs.ID, info seal.Info, inline bool) {
 // small stores a body that is at hand: the sealed file goes into the index in
 // the transaction that makes the entry.
 func (p *put) small(ctx context.Context, plain []byte) error {
-	return retry(join(p.segs), func() error {
+	return retry(func() error {
 		s, err := p.fs.locate(ctx, p.segs)
 		if err != nil {
 			return err
@@ -214,7 +214,7 @@ func (p *put) large(ctx context.Context, body io.Reader) error {
 	defer p.fs.contents.end(id)
 	info, err := p.blob(ctx, id, body)
 	if err == nil {
-		err = retry(join(p.segs), func() error { return p.refer(ctx, id, info) })
+		err = retry(func() error { return p.refer(ctx, id, info) })
 	}
 	switch {
 	case err == nil:

@@ -164,11 +164,11 @@ func (t *txn) remember(revision uint64) {
 
 // retry calls try until it ends otherwise than by efs.ErrConflict: what it
 // read had changed before it could commit.
-func retry(path string, try func() error) error {
+func retry(try func() error) error {
 	for range maxTries {
 		if err := try(); !errors.Is(err, efs.ErrConflict) {
 			return err
 		}
 	}
-	return errBusy(path)
+	return errBusy
 }
