@@ -32,11 +32,13 @@ func (s *shell) newInput(in *os.File) (input, error) {
 		AutoComplete:           completer{s},
 		InterruptPrompt:        "^C",
 		EOFPrompt:              " ",
+		// What the editor has not been asked for stays in the terminal, for typed.
+		Stdin: readline.NewCancelableStdin(bytewise{in}),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &prompt{rl}, nil
+	return &prompt{rl, typed{in, s.out}}, nil
 }
 
 // script reads commands from what is no terminal, and shows no prompts.
@@ -66,7 +68,10 @@ func (s *script) close()                       {}
 
 // prompt reads from a person, with editing and a history that ends with the
 // process and holds commands alone.
-type prompt struct{ *readline.Instance }
+type prompt struct {
+	*readline.Instance
+	typed
+}
 
 func (p *prompt) command() (string, error) {
 	l, err := p.Readline()
@@ -89,32 +94,4 @@ func (p *prompt) answer(question string) (string, error) {
 	return l, err
 }
 
-// contents reads lines until Ctrl-D; Ctrl-C means that nothing is to be stored.
-func (p *prompt) contents() (io.Reader, error) {
-	var b strings.Builder
-	for {
-		l, err := p.line()
-		b.WriteString(l)
-		if errors.Is(err, io.EOF) {
-			return strings.NewReader(b.String()), nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (p *prompt) line() (string, error) {
-	defer p.SetPrompt(p.Config.Prompt)
-	p.SetPrompt("")
-	l, err := p.Readline()
-	if errors.Is(err, readline.ErrInterrupt) {
-		return "", errInterrupted
-	}
-	if err != nil {
-		return "", err
-	}
-	return l + "\n", nil
-}
-
-func (p *prompt) close() { _ = p.Close() } // gives the terminal back
+func (p *prompt) close() { _ = p.Instance.Close() } // gives the terminal back
