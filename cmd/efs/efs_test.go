@@ -22,6 +22,10 @@ func TestMain(m *testing.M) { kit.Main(m) }
 // $WORK/app1, and a remote "drive" for it.
 func TestScripts(t *testing.T) {
 	server := kit.New(t)
+	scripts, err := filepath.Abs("../../scripts")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var made atomic.Int32
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -38,7 +42,8 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("FS", fs)
 			env.Setenv("URL", server.URL)
-			env.Setenv("PATH", filepath.Dir(kit.Bin(t, "efs"))+string(os.PathListSeparator)+env.Getenv("PATH"))
+			path := []string{filepath.Dir(kit.Bin(t, "efs")), scripts, env.Getenv("PATH")}
+			env.Setenv("PATH", strings.Join(path, string(os.PathListSeparator)))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
 			env.Setenv("EFS_ROOT", server.Root)
 			return writeRemote(env.WorkDir, server.URL, fs)
