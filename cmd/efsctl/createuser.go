@@ -89,7 +89,7 @@ func (f *createUserFlags) tell(cmd *cobra.Command) io.Writer {
 
 func (c *ctl) createUser(cmd *cobra.Command, name string, f createUserFlags) error {
 	// What the user's files are called must be free before a user is made.
-	kit, err := newKit(cmd, f.out, f.generate)
+	files, err := newUserFiles(cmd, f.out, f.generate)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (c *ctl) createUser(cmd *cobra.Command, name string, f createUserFlags) err
 	if err != nil {
 		return err
 	}
-	if err := kit.write(result, private); err != nil {
+	if err := files.write(result, private); err != nil {
 		return fmt.Errorf("the user was made, but writing the files failed, and with them the TLS key is lost: %w\nRun `efsctl delete-user %s --fs %s` and create the user again", err, name, f.fs)
 	}
 	return nil

@@ -21,23 +21,23 @@ const (
 	privateFile = "priv.pgp"       // with --generate
 )
 
-// kit is where a new user's files go.
-type kit struct {
+// userFiles is where a new user's files go.
+type userFiles struct {
 	dir string    // "": nowhere
 	tar io.Writer // instead of dir
 }
 
-// newKit prepares the place before a user is made, and refuses to write over
+// newUserFiles prepares the place before a user is made, and refuses to write over
 // files of another.
-func newKit(cmd *cobra.Command, out string, generate bool) (*kit, error) {
+func newUserFiles(cmd *cobra.Command, out string, generate bool) (*userFiles, error) {
 	switch out {
 	case "":
-		return &kit{}, nil
+		return &userFiles{}, nil
 	case "-":
 		if isTerminal(cmd.OutOrStdout()) {
 			return nil, usageError{errors.New("--out - writes a tar, which is not for a terminal: pipe it into tar, or give a directory")}
 		}
-		return &kit{tar: cmd.OutOrStdout()}, nil
+		return &userFiles{tar: cmd.OutOrStdout()}, nil
 	}
 	if err := os.MkdirAll(out, 0o700); err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
@@ -52,20 +52,20 @@ func newKit(cmd *cobra.Command, out string, generate bool) (*kit, error) {
 			return nil, fmt.Errorf("%s exists: it may be another user's; give another directory, or move it away", path)
 		}
 	}
-	return &kit{dir: out}, nil
+	return &userFiles{dir: out}, nil
 }
 
-type kitFile struct {
+type userFile struct {
 	name string
 	data []byte
 	mode int64
 }
 
 // write hands the files over. private is nil where the user has the key.
-func (k *kit) write(r admin.CreateUserResult, private []byte) error {
-	files := []kitFile{{bundleFile, []byte(r.Bundle), 0o600}, {caFile, []byte(r.ServerCA), 0o644}}
+func (k *userFiles) write(r admin.CreateUserResult, private []byte) error {
+	files := []userFile{{bundleFile, []byte(r.Bundle), 0o600}, {caFile, []byte(r.ServerCA), 0o644}}
 	if private != nil {
-		files = append(files, kitFile{privateFile, private, 0o600})
+		files = append(files, userFile{privateFile, private, 0o600})
 	}
 	switch {
 	case k.tar != nil:
@@ -80,7 +80,7 @@ func (k *kit) write(r admin.CreateUserResult, private []byte) error {
 	return nil
 }
 
-func writeTar(w io.Writer, files []kitFile) error {
+func writeTar(w io.Writer, files []userFile) error {
 	t := tar.NewWriter(w)
 	for _, f := range files {
 		h := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data)), ModTime: time.Now().Truncate(time.Second)}

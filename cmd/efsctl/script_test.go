@@ -1,0 +1,13 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/efs-project/efs/internal/scripttest"
+	"github.com/efs-project/efs/test/kit"
+)
+
+func TestMain(m *testing.M) { kit.Main(m) }
+
+// TestScripts runs the transcripts in testdata, one behaviour each.
+func TestScripts(t *testing.T) { scripttest.Run(t, "testdata") }
