@@ -97,6 +97,7 @@ func (b *newBlob) Commit() error {
 		return b.err
 	}
 	if err := b.store.enter(); err != nil {
+		b.Abort()
 		return err
 	}
 	defer b.store.leave()
