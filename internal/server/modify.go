@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -109,6 +110,9 @@ func (x *exchange) moveOrCopy(t target) error {
 		res, err = x.who.fs.Move(x.r.Context(), t.path, to.path, fsys.MoveOptions{Who: x.by(), Cond: cond, Overwrite: overwrite})
 	} else {
 		res, err = x.who.fs.Copy(x.r.Context(), t.path, to.path, fsys.CopyOptions{Who: x.by(), Cond: cond, Overwrite: overwrite})
+	}
+	if errors.Is(err, efs.ErrBadInput) {
+		return intoItself.from(err, "The destination is the source itself or lies below it. Choose one outside.")
 	}
 	if err != nil {
 		return writeProblem(err)

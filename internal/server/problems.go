@@ -30,7 +30,6 @@ var (
 	preconditionFailed  = kind("precondition-failed", http.StatusPreconditionFailed, "A precondition of the request does not hold")
 	headerTooLarge      = kind("header-too-large", http.StatusRequestHeaderFieldsTooLarge, "The metadata headers are too many or too large")
 	misdirected         = kind("misdirected", http.StatusMisdirectedRequest, "This listener takes requests from its proxies only")
-	versionNotSupported = kind("tls-required", http.StatusUpgradeRequired, "This listener speaks HTTPS")
 	tooManyRequests     = kind("too-many-requests", http.StatusTooManyRequests, "Too many requests of this kind")
 	tooBusy             = kind("too-busy", http.StatusServiceUnavailable, "The server has as much to do as it may take on")
 	stopping            = kind("stopping", http.StatusServiceUnavailable, "The server is stopping")
