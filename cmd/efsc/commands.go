@@ -124,8 +124,10 @@ func (s *shell) stat(ctx context.Context, args []string) error {
 	return nil
 }
 
-func (s *shell) clearCache(_ context.Context, _ []string) error {
-	answer, err := s.in.answer(fmt.Sprintf("`rm -rf %s/*` will be performed. Continue ? (y/N) : ", s.cache.dir()))
+func (s *shell) clearCache(ctx context.Context, _ []string) error {
+	answer, err := await(ctx, func() (string, error) {
+		return s.in.answer(fmt.Sprintf("`rm -rf %s/*` will be performed. Continue ? (y/N) : ", s.cache.dir()))
+	})
 	if err != nil {
 		return fmt.Errorf("nothing was removed: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/chzyer/readline"
+	"golang.org/x/term"
 )
 
 // input is where commands and posted contents come from.
@@ -26,19 +27,24 @@ func (s *shell) newInput(in *os.File) (input, error) {
 	if !s.interactive {
 		return &script{bufio.NewReader(in), s.out}, nil
 	}
+	state, err := term.GetState(int(in.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	// What the editor has not been asked for stays in the terminal, for typed.
+	keys := readline.NewCancelableStdin(bytewise{in})
 	rl, err := readline.NewEx(&readline.Config{
 		Prompt:                 "efs> ",
 		DisableAutoSaveHistory: true, // contents that are pasted are nobody's history
 		AutoComplete:           completer{s},
 		InterruptPrompt:        "^C",
 		EOFPrompt:              " ",
-		// What the editor has not been asked for stays in the terminal, for typed.
-		Stdin: readline.NewCancelableStdin(bytewise{in}),
+		Stdin:                  keys,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &prompt{rl, typed{in, s.out}}, nil
+	return &prompt{rl, typed{in, s.out}, keys, state}, nil
 }
 
 // script reads commands from what is no terminal, and shows no prompts.
@@ -71,6 +77,8 @@ func (s *script) close()                       {}
 type prompt struct {
 	*readline.Instance
 	typed
+	keys  io.Closer   // what the editor reads from
+	state *term.State // of the terminal, as it was found
 }
 
 func (p *prompt) command() (string, error) {
@@ -94,4 +102,10 @@ func (p *prompt) answer(question string) (string, error) {
 	return l, err
 }
 
-func (p *prompt) close() { _ = p.Instance.Close() } // gives the terminal back
+// close gives the terminal back as it was found, also where a signal ended a
+// read half-way. It can fail only where the terminal is gone.
+func (p *prompt) close() {
+	_ = p.keys.Close()
+	_ = p.Instance.Close()
+	_ = term.Restore(int(p.in.Fd()), p.state)
+}

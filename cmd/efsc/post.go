@@ -21,7 +21,7 @@ func (s *shell) post(ctx context.Context, args []string) error {
 		if s.interactive {
 			fmt.Fprintln(s.out, "Type or paste the contents; Ctrl-D on a line of its own ends them, Ctrl-C drops them.")
 		}
-		r, err := s.in.contents()
+		r, err := await(ctx, s.in.contents)
 		if errors.Is(err, errInterrupted) {
 			return errors.New("interrupted: nothing was stored")
 		}
@@ -30,7 +30,7 @@ func (s *shell) post(ctx context.Context, args []string) error {
 		}
 		body = r
 	case strings.HasPrefix(args[1], "<<"):
-		b, err := s.linesUpTo(strings.TrimPrefix(args[1], "<<"))
+		b, err := s.linesUpTo(ctx, strings.TrimPrefix(args[1], "<<"))
 		if err != nil {
 			return err
 		}
@@ -70,13 +70,13 @@ func (s *shell) store(ctx context.Context, path string, body io.Reader) error {
 }
 
 // linesUpTo reads contents up to a line that is word alone.
-func (s *shell) linesUpTo(word string) ([]byte, error) {
+func (s *shell) linesUpTo(ctx context.Context, word string) ([]byte, error) {
 	if word == "" {
 		return nil, usageError{errors.New("usage: post PATH <<WORD")}
 	}
 	var b bytes.Buffer
 	for {
-		line, err := s.in.line()
+		line, err := await(ctx, s.in.line)
 		if strings.TrimRight(line, "\r\n") == word {
 			return b.Bytes(), nil
 		}

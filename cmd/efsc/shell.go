@@ -28,7 +28,7 @@ type shell struct {
 // run takes commands until stop, the end of the input, or a signal.
 func (s *shell) run() error {
 	for !s.stopped && s.ctx.Err() == nil {
-		line, err := s.in.command()
+		line, err := await(s.ctx, s.in.command)
 		switch {
 		case errors.Is(err, errInterrupted):
 			continue
@@ -44,6 +44,26 @@ func (s *shell) run() error {
 		return errReported
 	}
 	return nil
+}
+
+// await runs a read that nothing can interrupt. It leaves it behind when ctx
+// ends, which is when the process does.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := read()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		return *new(T), io.EOF
+	}
 }
 
 // endOfInput ends the shell, except as the main process of a container: that

@@ -147,6 +147,62 @@ func TestAtATerminal(t *testing.T) {
 	}
 }
 
+func TestSignalsEndIt(t *testing.T) {
+	server := kit.New(t)
+	args := []string{"-h", strings.TrimPrefix(server.URL, "https://"), "-u", server.Out + "/priv.pgp",
+		"-c", server.Out + "/clientCert.crt", "--ca", server.Out + "/ca.crt"}
+	for what, keys := range map[string]string{"at the prompt": "", "while typing": "post /x\r"} {
+		pid := filepath.Join(t.TempDir(), "pid")
+		x := atTerminal(t, "sh -c 'echo $$ >"+pid+"; exec "+kit.Bin(t, "efsc")+" "+strings.Join(args, " ")+"'")
+		x.expect("efs>")
+		x.typeIn(keys)
+		if keys != "" {
+			x.expect("Ctrl-D")
+		}
+		text, err := os.ReadFile(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("kill", strings.TrimSpace(string(text))).CombinedOutput(); err != nil {
+			t.Fatalf("kill: %v\n%s", err, out)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- x.cmd.Wait() }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("%s: %v\n%s", what, err, x.seen.String())
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: SIGTERM did not end it", what)
+		}
+	}
+	// Waiting for the next command of a script.
+	cmd := exec.Command(kit.Bin(t, "efsc"), args...)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil { // Ctrl-C without a terminal
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, out); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait() // by SIGINT: how is the shell's business, that it ends is what counts
+}
+
 func TestPassphraseIsAskedForAndNotShown(t *testing.T) {
 	server := kit.New(t)
 	dir := t.TempDir()
