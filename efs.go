@@ -432,7 +432,8 @@ type Index interface {
 	LogBounds(ctx context.Context) (first, last uint64, err error)
 
 	// Committed returns a channel that is closed at the next commit that adds
-	// changes, so that followers wait without asking again and again.
+	// changes, and by Close, so that followers wait without asking again and
+	// again.
 	Committed() <-chan struct{}
 
 	// Releasable returns up to limit queued contents that no hold protects,
@@ -522,16 +523,18 @@ type BlobInfo struct {
 // Blobs keeps immutable sealed files under random ids. Methods are safe for
 // concurrent use. Implementations pass internal/blob/blobtest.
 type Blobs interface {
-	// Create begins a blob. It is not visible to Open before Commit.
+	// Create begins a blob. It is not visible to Open before Commit. ErrExists
+	// if the id is taken.
 	Create(ctx context.Context, id ID) (NewBlob, error)
 	// Open opens a blob wherever it lies. ErrNotFound.
 	Open(ctx context.Context, id ID) (Blob, error)
 	// Settle moves a committed blob to its place in the fan-out. Idempotent;
-	// readers are not disturbed.
+	// readers are not disturbed. ErrNotFound.
 	Settle(ctx context.Context, id ID) error
 	// Remove deletes a blob durably. Removing what is not there is no error.
 	Remove(ctx context.Context, id ID) error
 	// Quarantine takes a blob out of sight of Open but keeps it for later.
+	// ErrNotFound.
 	Quarantine(ctx context.Context, id ID) error
 	// PurgeQuarantine deletes what has been in quarantine since before t and
 	// returns how many blobs that were.

@@ -44,6 +44,11 @@
 // later transactions use, and let contents be deleted from the volume. The
 // reserve is made again by the next growth that succeeds.
 //
+// bbolt wants a run of neighbouring pages for a value larger than a page, and
+// for its list of free pages. So on a full volume a value of hundreds of
+// kilobytes may find no room although more than that is free in all; inline
+// contents are far smaller.
+//
 // On volumes that write anew what is overwritten (btrfs, ZFS) no allocation
 // protects from ENOSPC; there a full disk may stop the index until there is
 // room and it is opened again. Nothing confirmed is lost in that case either.
