@@ -103,9 +103,9 @@ func (p *prompt) answer(question string) (string, error) {
 }
 
 // close gives the terminal back as it was found, also where a signal ended a
-// read half-way. It can fail only where the terminal is gone.
+// read half-way. It can fail only where the terminal is gone. The editor's own
+// Close would wait for a reader that may not have begun, which is a race.
 func (p *prompt) close() {
 	_ = p.keys.Close()
-	_ = p.Instance.Close()
 	_ = term.Restore(int(p.in.Fd()), p.state)
 }
