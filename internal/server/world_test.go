@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -328,4 +327,3 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Fatal("not seen in ten seconds: " + what)
 }
 
-func TestMain(m *testing.M) { os.Exit(m.Run()) }
