@@ -107,11 +107,14 @@ func printReport(cmd *cobra.Command, fs string, r fsys.FsckReport) {
 			printLine(cmd, "    do: "+p.Remedy)
 		}
 	}
-	if len(r.Problems) == 0 {
+	switch n := len(r.Problems); n {
+	case 0:
 		printLine(cmd, "Clean.")
-		return
+	case 1:
+		printLine(cmd, "1 problem.")
+	default:
+		printLine(cmd, fmt.Sprintf("%d problems.", n))
 	}
-	printLine(cmd, fmt.Sprintf("%d problems.", len(r.Problems)))
 }
 
 func (c *ctl) resolveCommand() *cobra.Command {

@@ -42,11 +42,22 @@ type registry struct {
 
 const registryName = "filesystems"
 
+// openRegistry reads the list of file systems. It is the first secret that a
+// new Box gets, so where others are and it is not, somebody took it away: that
+// is damage, and not a root without file systems.
 func openRegistry(box *starter.Box) (*registry, error) {
 	r := &registry{box: box}
 	b, err := box.Get(registryName)
 	if errors.Is(err, efs.ErrNotFound) {
-		return r, nil
+		names, err := box.Names()
+		if err != nil {
+			return nil, fmt.Errorf("reading the list of file systems: %w", err)
+		}
+		if len(names) > 0 {
+			return nil, fmt.Errorf("the list of file systems, %s/sealed/%s.sealed, is missing: put it back from a backup: %w",
+				serverDir, registryName, efs.ErrDamaged)
+		}
+		return r, r.save(nil)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of file systems: %w", err)
@@ -90,7 +101,7 @@ func (r *registry) drop(name string) error {
 	return r.save(slices.DeleteFunc(slices.Clone(r.records), func(x fsRecord) bool { return x.Name == name }))
 }
 
-// save writes records. Called with r.mu held.
+// save writes records. Called with r.mu held, or before r is shared.
 func (r *registry) save(records []fsRecord) error {
 	slices.SortFunc(records, func(a, b fsRecord) int { return strings.Compare(a.Name, b.Name) })
 	b, err := json.Marshal(records)

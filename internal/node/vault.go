@@ -24,30 +24,32 @@ type vault struct {
 
 // openVault opens what the Box holds, and makes what a new one lacks. It
 // closes what it opened when it fails, but not the Box.
-func (n *Node) openVault(box *starter.Box) (v *vault, err error) {
-	v = &vault{box: box}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, v.closeKeys())
-		}
-	}()
-	if v.kms, err = local.Open(box); err != nil {
-		return nil, fmt.Errorf("opening the local KMS: %w", err)
+func (n *Node) openVault(box *starter.Box) (*vault, error) {
+	v := &vault{box: box}
+	if err := n.fill(v); err != nil {
+		return nil, errors.Join(err, v.closeKeys())
 	}
-	if err = defaultKey(v.kms); err != nil {
-		return nil, err
+	return v, nil
+}
+
+func (n *Node) fill(v *vault) (err error) {
+	if v.registry, err = openRegistry(v.box); err != nil {
+		return err
+	}
+	if v.kms, err = local.Open(v.box); err != nil {
+		return fmt.Errorf("opening the local KMS: %w", err)
+	}
+	if err := defaultKey(v.kms); err != nil {
+		return err
 	}
 	if v.ring, err = keyring.Open(n.cfg.keysPath(), map[string]efs.KMS{local.Name: v.kms}, keyring.Options{Logger: n.log, Clock: n.clock}); err != nil {
-		return nil, fmt.Errorf("opening the keyring: %w", err)
+		return fmt.Errorf("opening the keyring: %w", err)
 	}
-	if v.sessions, err = n.newSessions(box); err != nil {
-		return nil, err
+	if v.sessions, err = n.newSessions(v.box); err != nil {
+		return err
 	}
-	if v.registry, err = openRegistry(box); err != nil {
-		return nil, err
-	}
-	v.tls, err = openServerTLS(&n.cfg, box, n.clock)
-	return v, err
+	v.tls, err = openServerTLS(&n.cfg, v.box, n.clock)
+	return err
 }
 
 // defaultKey makes the master key that the default policy names.
