@@ -93,7 +93,7 @@ func (c conforms) RoundTrip(r *http.Request) (*http.Response, error) {
 // lines checks each line of an NDJSON answer, for which the contract has a
 // schema but OpenAPI 3.1 no place.
 func (c conforms) lines(doc *openapi3.T, operation string, resp *http.Response, body []byte) {
-	schema := doc.Components.Schemas[map[string]string{"listDirectory": "entry", "followChanges": "change"}[operation]]
+	schema := doc.Components.Schemas[map[string]string{"listDirectory": "entry", "listRoot": "entry", "followChanges": "change"}[operation]]
 	if schema == nil || resp.Header.Get("Content-Type") != "application/x-ndjson" {
 		return
 	}
@@ -130,7 +130,9 @@ func requestInput(doc *openapi3.T, r *http.Request) *openapi3filter.RequestValid
 		routeHello: "/auth/hello", routeSession: "/auth/session", routeRenew: "/auth/renew", routeCertificate: "/auth/certificate",
 		routeLive: "/livez", routeReady: "/readyz", routeMetrics: "/metrics"}[t.route]
 	if t.dir && r.Method == http.MethodGet {
-		key = "/data/{dir}/"
+		if key = "/data/{dir}/"; t.path == "" {
+			key = "/data/"
+		}
 	}
 	item := doc.Paths.Value(key)
 	if item == nil || item.GetOperation(r.Method) == nil {

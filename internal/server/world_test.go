@@ -327,3 +327,23 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Fatal("not seen in ten seconds: " + what)
 }
 
+// quick makes everything that waits wait briefly.
+func quick(_ *node.Config, c *Config, _ *Listener) {
+	c.Limits.Heartbeat = 50 * time.Millisecond
+	c.Limits.SlowClient = 400 * time.Millisecond
+	c.Limits.HeaderTime = 400 * time.Millisecond
+	c.Limits.Shutdown = 5 * time.Second
+}
+
+// oldHTTP is the same actor over HTTP/1.1.
+func (a *actor) oldHTTP() *actor {
+	tr := a.http.Transport.(conforms).tr.(*http.Transport).Clone()
+	tr.ForceAttemptHTTP2 = false
+	tr.TLSClientConfig.NextProtos = []string{"http/1.1"}
+	tr.Protocols = new(http.Protocols)
+	tr.Protocols.SetHTTP1(true)
+	a.w.t.Cleanup(tr.CloseIdleConnections)
+	b := *a
+	b.http = &http.Client{Transport: conforms{a.w.t, tr}, CheckRedirect: a.http.CheckRedirect}
+	return &b
+}
