@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/efs-project/efs"
@@ -16,7 +15,8 @@ import (
 )
 
 const createUserLong = `Make a user: take the public key that the user will sign with, print its hashes
-for checking out of band, and issue a TLS client certificate.
+for checking out of band, and issue a TLS client certificate. Certificate and TLS
+key are printed, also where --out writes them: keep the output to yourself.
 
 The key is an armored OpenPGP key, an ssh-ed25519 line or a PEM Ed25519 key, from
 --key, from standard input or from the terminal. --generate makes a key pair here
@@ -113,14 +113,7 @@ func (c *ctl) createUser(cmd *cobra.Command, name string, f createUserFlags) err
 		request.CSR = string(csr)
 	}
 	client := c.client(cmd)
-	switch f.out {
-	case "":
-	case "-":
-		request.BundleTo = "clientCert.crt in the tar on standard output"
-		client.Line = func(line string) { fmt.Fprintln(f.tell(cmd), line) }
-	default:
-		request.BundleTo = filepath.Join(f.out, bundleFile)
-	}
+	client.Line = func(line string) { fmt.Fprintln(f.tell(cmd), line) }
 	result, err := client.CreateUser(cmd.Context(), request)
 	if err != nil {
 		return err

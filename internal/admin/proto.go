@@ -111,10 +111,6 @@ type CreateUserRequest struct {
 	User string `json:"user"`
 	Key  string `json:"key"`           // OpenPGP, OpenSSH or PEM public key
 	CSR  string `json:"csr,omitempty"` // PEM; "": the server makes the TLS key
-
-	// BundleTo is where the caller will put the certificate bundle: it is then
-	// named in the lines instead of being shown there. "": it is shown.
-	BundleTo string `json:"bundle_to,omitempty"`
 }
 
 // CreateUserResult is what a new user needs to connect.

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/efs-project/efs/internal/pki"
 	"github.com/efs-project/efs/internal/userkey"
@@ -41,11 +42,7 @@ func createUser(ctx context.Context, s *Server, out *stream, r CreateUserRequest
 	out.line("sha1: " + hashes.SHA1)
 	out.line("md5: " + hashes.MD5)
 	out.line("Use this key for TLS Client Certificate Authentication:")
-	if r.BundleTo != "" {
-		out.line(r.BundleTo)
-	} else {
-		out.line(string(issued.Bundle))
-	}
+	out.line(strings.TrimSuffix(string(issued.Bundle), "\n"))
 	dir := filepath.Join(f.SystemDir(), "users", r.User)
 	out.line(fmt.Sprintf("Creating user '%s'", dir))
 	out.line(fmt.Sprintf("Saving user public key '%s'", filepath.Join(dir, "pub.pgp")))
