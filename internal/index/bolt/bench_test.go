@@ -17,11 +17,12 @@ func BenchmarkCommit(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer x.Close()
+	defer func() { _ = x.Close() }()
 	inline, entry := make([]byte, 4500), make([]byte, 300)
 	rand.Read(inline)
 	b.SetParallelism(8)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			file, content, dir, token := efs.NewTimeID(), efs.NewTimeID(), efs.ID{1}, efs.NewID()
@@ -51,7 +52,7 @@ func BenchmarkGet(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer x.Close()
+	defer func() { _ = x.Close() }()
 	txn := &efs.Txn{}
 	var keys []efs.Key
 	for range 20000 {
@@ -66,6 +67,7 @@ func BenchmarkGet(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			if _, err := x.Get(context.Background(), place, keys[i%len(keys)]); err != nil {

@@ -65,13 +65,20 @@ func (x *Index) submit(ctx context.Context, r *request) (efs.Committed, error) {
 
 	select {
 	case <-r.done:
+		return r.committed, r.err
+	case <-x.wedged:
 	case <-ctx.Done():
 		if r.taken.CompareAndSwap(requestWaiting, requestCancelled) {
 			return efs.Committed{}, ctx.Err()
 		}
-		<-r.done // taken up: finished whatever becomes of ctx
+		// Taken up: finished whatever becomes of ctx.
+		select {
+		case <-r.done:
+			return r.committed, r.err
+		case <-x.wedged:
+		}
 	}
-	return r.committed, r.err
+	return efs.Committed{}, fmt.Errorf("outcome unknown: %w: %v", efs.ErrStopped, errWedged)
 }
 
 // refusal is why no new request is taken. x.mu is held.
@@ -195,7 +202,7 @@ func (x *Index) try(batch []*request, limit int) error {
 // commit runs a batch through one bbolt transaction. Whoever calls it holds
 // no lock, as the sync at its end takes milliseconds.
 func (x *Index) commit(p *pass, batch []*request, limit int) error {
-	if x.wedged.Load() {
+	if x.isWedged() {
 		return errWedged
 	}
 	tx, err := x.begin()
@@ -206,7 +213,7 @@ func (x *Index) commit(p *pass, batch []*request, limit int) error {
 	// bbolt's lock, so that Close does not wait for ever.
 	defer func() {
 		if errors.Is(guard(tx.Rollback), errPanicked) {
-			x.wedged.Store(true)
+			x.setWedged()
 		}
 	}()
 	x.db.MaxSize = limit // read by this goroutine alone, when it allocates pages
@@ -233,7 +240,7 @@ func (x *Index) commit(p *pass, batch []*request, limit int) error {
 func (x *Index) begin() (tx *bbolt.Tx, err error) {
 	err = guard(func() error { tx, err = x.db.Begin(true); return err })
 	if errors.Is(err, errPanicked) {
-		x.wedged.Store(true)
+		x.setWedged()
 	}
 	return tx, err
 }

@@ -40,10 +40,14 @@ type Index struct {
 
 	ended chan struct{} // closed when the committer has returned
 
-	// wedged is set when bbolt has panicked with its locks held, as it does
+	// wedged is closed when bbolt has panicked with its locks held, as it does
 	// where somebody overwrites the file's first pages while it is open.
-	// Nothing may ask it for anything then, not even to close.
-	wedged atomic.Bool
+	// Nothing may ask it for anything then, not even to close. Readers begin
+	// and end under gate, so that none waits for a lock that nobody gives
+	// back; only the committer can be caught by that, and nobody waits for it.
+	wedged chan struct{}
+	wedge  sync.Once
+	gate   sync.Mutex
 
 	commits, transactions, refused atomic.Uint64
 }
@@ -64,6 +68,7 @@ func start(db *bbolt.DB, room *room, head efs.Head, sealer efs.HeadSealer) *Inde
 		head:    head,
 		changed: make(chan struct{}),
 		ended:   make(chan struct{}),
+		wedged:  make(chan struct{}),
 	}
 	x.work = sync.NewCond(&x.mu)
 	go x.run()
@@ -88,8 +93,17 @@ func (x *Index) Head(ctx context.Context) (efs.Head, error) {
 func (x *Index) Committed() <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.closing {
+		return closedChannel
+	}
 	return x.changed
 }
+
+var closedChannel = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // Err is nil, or why the index stopped. It wraps efs.ErrStopped.
 func (x *Index) Err() error {
@@ -129,12 +143,18 @@ func (x *Index) Close() error {
 	x.closing = true
 	x.work.Broadcast()
 	x.mu.Unlock()
-	<-x.ended
+	select {
+	case <-x.ended:
+	case <-x.wedged:
+	}
 	if !first {
 		return nil
 	}
-	close(x.changed) // the committer, which replaces it, has ended
-	if x.wedged.Load() {
+	x.mu.Lock()
+	close(x.changed)
+	x.changed = make(chan struct{}) // for a committer that is still under way
+	x.mu.Unlock()
+	if x.isWedged() {
 		letGo(x.room.file)
 		return nil
 	}
@@ -142,4 +162,15 @@ func (x *Index) Close() error {
 		return fmt.Errorf("close index: %w", err)
 	}
 	return nil
+}
+
+func (x *Index) setWedged() { x.wedge.Do(func() { close(x.wedged) }) }
+
+func (x *Index) isWedged() bool {
+	select {
+	case <-x.wedged:
+		return true
+	default:
+		return false
+	}
 }

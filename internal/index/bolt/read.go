@@ -20,24 +20,39 @@ func (x *Index) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if x.wedged.Load() {
-		return errWedged
-	}
-	var tx *bbolt.Tx
-	err := guard(func() (err error) {
-		if tx, err = x.db.Begin(false); err != nil {
+	err := guard(func() error {
+		tx, err := x.beginRead()
+		if err != nil {
 			return err
 		}
-		defer func() { _ = tx.Rollback() }() // ends a reader; cannot fail
+		defer x.endRead(tx)
 		return fn(tx)
 	})
-	if tx == nil && errors.Is(err, errPanicked) {
-		x.wedged.Store(true)
-	}
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return errClosed
 	}
 	return err
+}
+
+func (x *Index) beginRead() (tx *bbolt.Tx, err error) {
+	x.gate.Lock()
+	defer x.gate.Unlock()
+	if x.isWedged() {
+		return nil, errWedged
+	}
+	err = guard(func() error { tx, err = x.db.Begin(false); return err })
+	if errors.Is(err, errPanicked) {
+		x.setWedged()
+	}
+	return tx, err
+}
+
+func (x *Index) endRead(tx *bbolt.Tx) {
+	x.gate.Lock()
+	defer x.gate.Unlock()
+	if !x.isWedged() {
+		_ = tx.Rollback() // ends a reader; cannot fail
+	}
 }
 
 // Get returns the records under keys; see efs.Index.
