@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf16"
 
@@ -158,7 +159,7 @@ type needle struct {
 }
 
 // needles are the canaries in the forms in which they might lie about.
-func needles() []needle {
+var needles = sync.OnceValue(func() []needle {
 	var all []needle
 	for what, s := range map[string]string{
 		"a directory's name": dirName, "a file's name": fileName, "contents": content,
@@ -175,7 +176,7 @@ func needles() []needle {
 		all = append(all, needle{what + " in gzip", gzipped(raw), false}, needle{what + " in zstd", zstded(raw), false})
 	}
 	return all
-}
+})
 
 func utf16Bytes(s string, odd int) []byte {
 	var b []byte
