@@ -60,14 +60,18 @@ func healthURL(cfg *config.Config, ready bool) string {
 	return scheme + "://" + reachable(address) + path
 }
 
-// reachable turns an address to listen on into one to connect to.
+// reachable turns an address to listen on into one to connect to: a number,
+// as an image without files has nothing to look names up in.
 func reachable(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return address
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+	switch ip := net.ParseIP(host); {
+	case host == "" || ip.Equal(net.IPv4zero):
+		host = "127.0.0.1"
+	case ip.Equal(net.IPv6unspecified):
+		host = "::1"
 	}
 	return net.JoinHostPort(host, port)
 }

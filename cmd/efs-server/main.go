@@ -41,6 +41,9 @@ func run(args []string) int {
 	if err == nil {
 		return exitOK
 	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
 	fmt.Fprintln(os.Stderr, "efs-server: "+err.Error())
 	return exitCode(err)
 }

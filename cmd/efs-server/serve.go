@@ -14,6 +14,7 @@ import (
 	"github.com/efs-project/efs/internal/admin"
 	"github.com/efs-project/efs/internal/config"
 	"github.com/efs-project/efs/internal/node"
+	"github.com/efs-project/efs/internal/prompt"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/server"
 	"github.com/efs-project/efs/internal/session"
@@ -102,7 +103,7 @@ func openNode(ctx context.Context, cfg *config.Config, rollback []string, log *s
 		source.Keyring = cfg.Starter.Keyring
 	}
 	if cfg.Starter.Prompt {
-		source.Prompt = starter.TerminalPrompt
+		source.Prompt = func(text string) ([]byte, error) { return prompt.Secret(ctx, text) }
 	}
 	key, err := starter.Find(filepath.Join(cfg.Root, ".server"), source)
 	if err != nil {

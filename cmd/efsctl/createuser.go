@@ -10,6 +10,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/admin"
+	"github.com/efs-project/efs/internal/prompt"
 	"github.com/efs-project/efs/internal/userkey"
 	"github.com/spf13/cobra"
 )
@@ -141,10 +142,13 @@ func readPublicKey(cmd *cobra.Command, tell io.Writer, user, file string) (strin
 	case file == "":
 		fmt.Fprintf(tell, "Copy %s PGP public key:\n", user)
 	}
-	if in := cmd.InOrStdin(); !isTerminal(in) {
+	in := cmd.InOrStdin()
+	return prompt.Read(cmd.Context(), func() (string, error) {
+		if isTerminal(in) {
+			return readTyped(in, user)
+		}
 		return readKeyText(in, user)
-	}
-	return readTyped(cmd.InOrStdin(), user)
+	}, nil)
 }
 
 func readKeyText(r io.Reader, user string) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/efs-project/efs/internal/prompt"
 	"github.com/spf13/cobra"
 )
 
@@ -48,7 +49,7 @@ no backup of the key store is left.`,
 // confirm asks for the name to be typed again.
 func confirm(cmd *cobra.Command, name string) error {
 	fmt.Fprintf(cmd.ErrOrStderr(), "This destroys file system %s with its keys and everything in it, for ever.\nType its name to go on: ", name)
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	answer, err := prompt.Read(cmd.Context(), func() (string, error) { return bufio.NewReader(cmd.InOrStdin()).ReadString('\n') }, nil)
 	if strings.TrimSpace(answer) == name {
 		return nil
 	}

@@ -49,7 +49,9 @@ func run(args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	if text := err.Error(); text != "" {
+	if text := err.Error(); errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "efsctl: interrupted")
+	} else if text != "" {
 		fmt.Fprintln(os.Stderr, "efsctl: "+text)
 	}
 	return exitCode(err)

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/efs-project/efs/internal/admin"
-	"github.com/efs-project/efs/internal/starter"
+	"github.com/efs-project/efs/internal/prompt"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -53,11 +53,11 @@ without echo, or from standard input.`,
   efsctl unseal --passphrase                     # a root that was initialised with one`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			prompt := "Starter key: "
+			question := "Starter key: "
 			if passphrase {
-				prompt = "Passphrase: "
+				question = "Passphrase: "
 			}
-			secret, err := readSecret(cmd, keyFile, prompt)
+			secret, err := readSecret(cmd, keyFile, question)
 			if err != nil {
 				return err
 			}
@@ -82,7 +82,7 @@ const maxSecret = 4096
 
 // readSecret reads a key or a passphrase: from file, else from a terminal
 // without echo, else from standard input to its end.
-func readSecret(cmd *cobra.Command, file, prompt string) (string, error) {
+func readSecret(cmd *cobra.Command, file, question string) (string, error) {
 	in := cmd.InOrStdin()
 	if file != "" && file != "-" {
 		f, err := os.Open(file)
@@ -92,14 +92,14 @@ func readSecret(cmd *cobra.Command, file, prompt string) (string, error) {
 		defer f.Close()
 		in = f
 	} else if file == "" && isTerminal(in) {
-		b, err := starter.TerminalPrompt(prompt)
+		b, err := prompt.Secret(cmd.Context(), question)
 		if err != nil {
 			return "", err
 		}
 		defer clear(b)
 		return checkSecret(b)
 	}
-	b, err := io.ReadAll(io.LimitReader(in, maxSecret+1))
+	b, err := prompt.Read(cmd.Context(), func() ([]byte, error) { return io.ReadAll(io.LimitReader(in, maxSecret+1)) }, nil)
 	if err != nil {
 		return "", fmt.Errorf("reading the key: %w", err)
 	}
