@@ -12,7 +12,21 @@ import (
 	"testing"
 )
 
+// A run of many test packages builds the binaries once: prebuilt names their
+// directory, and fingerprint their bytes, so that the go command does not take
+// the result of a test of other binaries from its cache.
+const (
+	prebuilt    = "EFS_TEST_BIN"
+	fingerprint = "EFS_TEST_BUILD"
+)
+
 var binaries = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv(prebuilt); dir != "" {
+		if os.Getenv(fingerprint) == "" {
+			return "", fmt.Errorf("%s is set without %s: use make test", prebuilt, fingerprint)
+		}
+		return dir, nil
+	}
 	dir, err := os.MkdirTemp("", "efs-bin-")
 	if err != nil {
 		return "", err
@@ -35,7 +49,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 // Main is for TestMain: it runs the tests and removes the binaries.
 func Main(m *testing.M) {
 	code := m.Run()
-	if dir, err := binaries(); err == nil {
+	if dir, err := binaries(); err == nil && os.Getenv(prebuilt) == "" {
 		os.RemoveAll(dir)
 	}
 	os.Exit(code)
