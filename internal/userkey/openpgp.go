@@ -22,6 +22,9 @@ const (
 // maxPackets bounds the packets of one OpenPGP key.
 const maxPackets = 512
 
+// tagSignature is the type of signature packets (RFC 9580, 5).
+const tagSignature = 2
+
 // parseOpenPGP reads an armored block with exactly one key.
 func parseOpenPGP(text []byte) (*Public, error) {
 	if bytes.Count(text, []byte("-----BEGIN ")) != 1 {
@@ -50,10 +53,15 @@ func dearmor(text []byte) ([]byte, error) {
 func readEntity(binary []byte) (*openpgp.Entity, error) {
 	packets := packet.NewOpaqueReader(bytes.NewReader(binary))
 	for n := 0; ; n++ {
-		if _, err := packets.Next(); err == io.EOF {
+		p, err := packets.Next()
+		if err == io.EOF {
 			break
-		} else if err != nil || n > maxPackets {
+		}
+		if err != nil || n > maxPackets {
 			return nil, bad("OpenPGP key: damaged, or of absurd size; export it again")
+		}
+		if p.Tag == tagSignature && len(p.Contents) > maxSignature {
+			return nil, bad("OpenPGP key: a signature in it is longer than %d bytes; export it with --export-options export-minimal", maxSignature)
 		}
 	}
 	r := packet.NewReader(bytes.NewReader(binary))
@@ -218,7 +226,6 @@ func signaturePacket(s string) (*packet.OpaquePacket, error) {
 	}
 	r := packet.NewOpaqueReader(bytes.NewReader(binary))
 	p, err := r.Next()
-	const tagSignature = 2
 	if err != nil || p.Tag != tagSignature {
 		return nil, bad("signature: no OpenPGP signature in the armor; use gpg --armor --detach-sign")
 	}

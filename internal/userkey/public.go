@@ -42,8 +42,14 @@ const Namespace = "efs"
 // key made it, and all are tried.
 const MaxKeys = 8
 
-// maxInput bounds key files and signatures, bytes.
+// maxInput bounds key files, bytes.
 const maxInput = 64 << 10
+
+// maxSignature bounds a signature, bytes, alone and within a key. An OpenPGP
+// signature may embed another, and so on: the memory for reading one grows
+// with the square of its length, and whoever wants to sign in chooses it. The
+// three forms take a few hundred bytes.
+const maxSignature = 4 << 10
 
 // Public is a user's public key. It is safe for concurrent use.
 type Public struct {

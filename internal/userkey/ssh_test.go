@@ -175,7 +175,7 @@ func TestRawSignatures(t *testing.T) {
 	if err := p.Verify(message, base64.StdEncoding.EncodeToString(raw)); !errors.Is(err, ErrSignature) {
 		t.Errorf("flipped bit: %v", err)
 	}
-	for _, s := range []string{"", "AAAA", "!!!", strings.Repeat("A", maxInput+1), base64.StdEncoding.EncodeToString(append(raw, 0)),
+	for _, s := range []string{"", "AAAA", "!!!", strings.Repeat("A", maxSignature+1), base64.StdEncoding.EncodeToString(append(raw, 0)),
 		base64.RawStdEncoding.EncodeToString(raw), "-----BEGIN X-----"} {
 		if err := p.Verify(message, s); !errors.Is(err, efs.ErrBadInput) {
 			t.Errorf("%.20q: %v, want ErrBadInput", s, err)

@@ -40,8 +40,8 @@ func Verify(keys []*Public, message []byte, signature string) error {
 	switch {
 	case s == "":
 		return bad("signature: empty")
-	case len(signature) > maxInput:
-		return bad("signature: longer than %d bytes", maxInput)
+	case len(signature) > maxSignature:
+		return bad("signature: longer than %d bytes", maxSignature)
 	case strings.HasPrefix(s, beginPGPSignature):
 		return verifyOpenPGP(keys, message, s)
 	case strings.HasPrefix(s, beginSSHSignature):
