@@ -1,12 +1,12 @@
 package record
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/kdf"
 )
 
 // headSize is the length of an encoded head: file system, revision, sequence
@@ -15,15 +15,11 @@ const headSize = 16 + 8 + 8 + sha256.Size + 8
 
 // Link returns HMAC-SHA-256(chain key, prev ‖ seq ‖ sealed), the link of
 // change seq after one whose link is prev.
-func (s *Sealer) Link(prev [32]byte, seq uint64, sealed []byte) (link [32]byte) {
-	m := hmac.New(sha256.New, s.link[:])
-	m.Write(prev[:])
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], seq)
-	m.Write(n[:])
-	m.Write(sealed)
-	m.Sum(link[:0])
-	return link
+func (s *Sealer) Link(prev [32]byte, seq uint64, sealed []byte) [32]byte {
+	var before [sha256.Size + 8]byte
+	copy(before[:], prev[:])
+	binary.BigEndian.PutUint64(before[sha256.Size:], seq)
+	return kdf.MAC(s.link[:], before[:], sealed)
 }
 
 // SealHead seals h.

@@ -2,10 +2,10 @@ package record
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/kdf"
 	"github.com/efs-project/efs/internal/lru"
 )
 
@@ -54,27 +54,10 @@ func (n *Names) Access(kind string, name *string) Token {
 	return Token(sum[:16])
 }
 
-// mac is HMAC-SHA-256 (RFC 2104) over a ‖ b under a key of 32 bytes. It is
-// spelled out because it then works on the stack, twice per level of every
-// path.
+// mac is HMAC-SHA-256 over a ‖ b. Names fit the buffer, so that nothing is
+// allocated, twice per level of every path.
 func mac(key *[sha256.Size]byte, a string, b []byte) [sha256.Size]byte {
-	const block = sha256.BlockSize
-	var pad [block]byte
-	for i := range pad {
-		pad[i] = 0x36
-	}
-	subtle.XORBytes(pad[:], pad[:], key[:])
-	var buf [block + 320]byte
-	msg := append(append(append(buf[:0], pad[:]...), a...), b...)
-	inner := sha256.Sum256(msg)
-	for i := range pad {
-		pad[i] ^= 0x36 ^ 0x5c
-	}
-	var out [block + sha256.Size]byte
-	copy(out[:], pad[:])
-	copy(out[block:], inner[:])
-	sum := sha256.Sum256(out[:])
-	clear(buf[:])
-	clear(out[:])
-	return sum
+	var buf [efs.MaxSegment]byte
+	defer clear(buf[:])
+	return kdf.MAC(key[:], append(buf[:0], a...), b)
 }

@@ -1,12 +1,12 @@
 package secret
 
 import (
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
+
+	"github.com/efs-project/efs/internal/kdf"
 )
 
 // Size is the length of every key, in bytes.
@@ -51,14 +51,16 @@ func (k *Key) With(f func(b []byte)) error { return k.s.with(f) }
 // Derive returns HKDF-SHA256 (RFC 5869) of the key with salt and info, 32
 // bytes on the ordinary heap; the caller wipes them.
 func (k *Key) Derive(salt, info []byte) ([]byte, error) {
-	var out []byte
-	var err error
-	if werr := k.With(func(b []byte) {
-		out, err = hkdf.Key(sha256.New, b, salt, string(info), Size)
-	}); werr != nil {
-		return nil, werr
+	out := make([]byte, Size)
+	err := k.With(func(b []byte) {
+		key := kdf.HKDF(b, salt, info)
+		copy(out, key[:])
+		clear(key[:])
+	})
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	return out, nil
 }
 
 // Equal reports, in constant time, whether k and o hold the same bytes.
