@@ -18,6 +18,7 @@ import (
 
 	"github.com/efs-project/efs/internal/node"
 	"github.com/efs-project/efs/internal/pki"
+	"github.com/fxamacker/cbor/v2"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -335,15 +336,29 @@ func TestRevocationCutsWhatIsThere(t *testing.T) {
 }
 
 func TestExpiredCertificate(t *testing.T) {
-	var shift time.Duration
-	clock := func() time.Time { return time.Now().Add(shift) }
-	w := newWorld(t, func(n *node.Config, _ *Config, _ *Listener) { n.Clock = clock })
+	w := newWorld(t)
 	a := w.as("alice@docs")
-	shift = 91 * 24 * time.Hour
-	a.http.CloseIdleConnections()
-	x := w.dial(w.people["alice@docs"].cert)
+	f, err := w.node.FS("docs")
+	must(t, err)
+	value, _, err := f.AccessGet(context.Background(), "ca", "users")
+	must(t, err)
+	var rec struct {
+		Cert []byte `cbor:"2,keyasint"`
+		Key  []byte `cbor:"3,keyasint"`
+	}
+	must(t, cbor.Unmarshal(value, &rec))
+	ca, err := pki.LoadCA(rec.Cert, rec.Key)
+	must(t, err)
+	key, keyPEM, err := pki.NewKey()
+	must(t, err)
+	text, _, err := ca.IssueClient("docs", "alice", key.Public(), -time.Minute)
+	must(t, err)
+	cert, err := tls.X509KeyPair(text, keyPEM)
+	must(t, err)
+	x := w.dial(cert)
 	x.token, x.basic = a.token, a.basic
 	x.do("GET", "/data/", nil).wantProblem(certificateExpired)
+	x.json("POST", "/auth/hello", map[string]string{"user": "alice"}).wantProblem(certificateExpired)
 }
 
 func TestADeletedFileSystemIsGoneForItsUsers(t *testing.T) {

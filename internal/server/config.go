@@ -71,8 +71,10 @@ type Limits struct {
 }
 
 // SmallUpload is the body length up to which an upload does not count against
-// Limits.Uploads: it is read into one buffer and gone again.
-const SmallUpload = 64 << 10
+// Limits.Uploads: it is read into one buffer and gone again. It is the inline
+// limit of the default policy: a longer body takes the buffers of a sealed
+// stream, and those of thousands of slow clients would be half a gigabyte.
+const SmallUpload = 16 << 10
 
 // DefaultLimits returns the limits of a server that is told nothing else.
 func DefaultLimits() Limits {

@@ -148,7 +148,7 @@ func parseDigest(v string) (sum []byte, ok bool) {
 		if params != "" || len(value) < 2 || value[0] != ':' || value[len(value)-1] != ':' {
 			return nil, false
 		}
-		d, err := base64.StdEncoding.DecodeString(value[1 : len(value)-1])
+		d, err := base64.StdEncoding.Strict().DecodeString(value[1 : len(value)-1])
 		if err != nil {
 			return nil, false
 		}

@@ -170,7 +170,10 @@ func (x *exchange) handle() error {
 		return err
 	}
 	if t.route == routeOptions {
-		return x.options("GET, HEAD, POST, PUT, PATCH, DELETE, MOVE, COPY, MKCOL, OPTIONS")
+		if x.r.Method != http.MethodOptions { // 2xx would tell that something was stored or removed
+			return &problem{kind: methodNotAllowed, allow: http.MethodOptions, detail: "* is for OPTIONS alone. Name a path."}
+		}
+		return x.options(dataMethods)
 	}
 	e := endpoints[t.route]
 	if e == nil {

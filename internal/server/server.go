@@ -17,6 +17,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -112,17 +113,18 @@ func (x *exchange) admit() error {
 // fail tells the caller of an error: by a problem document while that can be
 // done, else by an answer that does not end as if it were whole.
 func (x *exchange) fail(err error) {
-	if x.status != 0 {
-		x.problem = "aborted"
-		x.s.log.LogAttrs(x.r.Context(), slog.LevelWarn, "answer broken off", slog.String("id", x.id), slog.Any("error", err))
-		abort()
-	}
 	var p *problem
 	if !errors.As(writeProblem(err), &p) {
 		panic("server: a failure without a problem") // writeProblem returns nothing else
 	}
+	// What the caller did wrong is told to the caller alone: such errors name
+	// paths. The others name ids.
 	if p.kind.status >= 500 && p.cause != nil {
 		x.s.log.LogAttrs(x.r.Context(), slog.LevelError, "request failed", slog.String("id", x.id), slog.Any("error", p.cause))
+	}
+	if x.status != 0 {
+		x.problem = p.kind.name
+		abort()
 	}
 	p.send(x)
 }
@@ -142,7 +144,7 @@ func (x *exchange) finish() {
 		return
 	}
 	if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
-		x.s.log.Error("handler panicked", "id", x.id, "panic", p)
+		x.s.log.Error("handler panicked", "id", x.id, "panic", p, "stack", string(debug.Stack()))
 	}
 	abort()
 }
