@@ -28,13 +28,17 @@ var contract = sync.OnceValues(func() (*openapi3.T, error) {
 	if err != nil {
 		return nil, err
 	}
+	if doc, err := openapi3.NewLoader().LoadFromData(b); err != nil {
+		return nil, err
+	} else if err := doc.Validate(context.Background()); err != nil {
+		return nil, err
+	}
 	b = bytes.ReplaceAll(b, []byte("x-additionalOperations:"), []byte("additionalOperations:"))
 	b = bytes.Replace(b, []byte("openapi: 3.1.0"), []byte("openapi: 3.2.0"), 1)
 	for _, t := range []string{"application/x-ndjson", "application/pem-certificate-chain", "application/pkcs10"} {
 		openapi3filter.RegisterBodyDecoder(t, openapi3filter.PlainBodyDecoder)
 	}
-	loader := openapi3.NewLoader()
-	doc, err := loader.LoadFromData(b)
+	doc, err := openapi3.NewLoader().LoadFromData(b)
 	if err != nil {
 		return nil, err
 	}
