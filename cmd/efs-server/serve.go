@@ -63,6 +63,7 @@ func serveCommand() *cobra.Command {
 
 // serve runs the server until the command's context ends.
 func serve(cmd *cobra.Command, rollback []string) error {
+	tuneMemory()
 	if err := secret.Harden(); err != nil {
 		return err
 	}
