@@ -98,8 +98,9 @@ func appendSegments(dst []byte, c *segmentCipher, l *layout, data, table, record
 
 // OpenBytes opens a whole sealed file, appends the plaintext to dst and returns
 // the extended slice and the trailer. Every segment is authenticated before
-// anything is returned; on error dst is returned as it was. Errors: those of
-// NewReaderAt.
+// anything is returned; on error dst is returned as it was. dst must not overlap
+// sealed; its room beyond what is returned is used as scratch, and wiped.
+// Errors: those of NewReaderAt.
 func OpenBytes(dst, sealed []byte, o *Open) (plaintext []byte, t *Trailer, err error) {
 	hlen, err := parsePreamble(sealed)
 	if err != nil {
@@ -109,11 +110,17 @@ func OpenBytes(dst, sealed []byte, o *Open) (plaintext []byte, t *Trailer, err e
 	if need > len(sealed) {
 		return dst, nil, fmt.Errorf("%w: it ends within the header", ErrTruncated)
 	}
-	r, err := newReaderAt(bytes.NewReader(sealed), sealed[:need], int64(len(sealed)), o)
+	r, err := unlockAt(bytes.NewReader(sealed), sealed[:need], int64(len(sealed)), o)
 	if err != nil {
 		return dst, nil, err
 	}
 	defer r.Close()
+	if r.count == 1 && r.header.Compression == CompressNone {
+		return r.openOnly(dst, sealed[need:])
+	}
+	if err := r.measure(); err != nil {
+		return dst, nil, err
+	}
 	if err := r.load(); err != nil {
 		return dst, nil, err
 	}
@@ -126,9 +133,48 @@ func OpenBytes(dst, sealed []byte, o *Open) (plaintext []byte, t *Trailer, err e
 		wipe(out[at:])
 		return dst, nil, err
 	}
-	if t = r.trailer; o.CheckDigest && t.HasDigest && sha256.Sum256(out[at:]) != t.SHA256 {
+	if err := r.checkDigest(out[at:]); err != nil {
 		wipe(out[at:])
-		return dst, nil, fmt.Errorf("%w: SHA-256 of the contents differs", ErrTampered)
+		return dst, nil, err
 	}
-	return out, t, nil
+	return out, r.trailer, nil
+}
+
+// openOnly opens the only segment of a file without compression straight to
+// where its plaintext is wanted. What follows that in the segment is read there
+// and wiped.
+func (r *ReaderAt) openOnly(dst, sealed []byte) ([]byte, *Trailer, error) {
+	dst = grow(dst, len(sealed))
+	scratch := sealed // not needed with one stage
+	if len(r.cipher.aeads) > 1 {
+		between := getBuffer(len(sealed))
+		defer putBuffer(between)
+		scratch = *between
+	}
+	n := nonces.Get().(*nonce)
+	defer nonces.Put(n)
+	block, err := r.cipher.openLast(dst[len(dst):], sealed, scratch, n, 0, kindData, r.lay.sealed())
+	if err != nil {
+		return dst, nil, err
+	}
+	end := endBlock{lay: &r.lay, total: int64(len(block)), have: block}
+	_, err = end.parse(r.header, &r.open) // all of it is there: it has no earlier segment
+	if r.trailer = end.trailer; err == nil {
+		err = r.checkDigest(block[:r.lay.data])
+	}
+	if err != nil {
+		wipe(block)
+		return dst, nil, err
+	}
+	wipe(block[r.lay.data:])
+	return dst[:len(dst)+int(r.lay.data)], r.trailer, nil
+}
+
+// checkDigest compares the whole plaintext with the trailer's digest, if that
+// was asked for.
+func (r *ReaderAt) checkDigest(plain []byte) error {
+	if r.open.CheckDigest && r.trailer.HasDigest && sha256.Sum256(plain) != r.trailer.SHA256 {
+		return fmt.Errorf("%w: SHA-256 of the contents differs", ErrTampered)
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"fmt"
@@ -22,8 +21,11 @@ func KeyRecipient(k KEK) Recipient { return keyRecipient{k} }
 type keyRecipient struct{ kek KEK }
 
 func (r keyRecipient) Wrap(fileKey []byte, ctx Context) (Slot, error) {
+	const key, salt, body = 16, 16 + slotSaltLen, 16 + slotSaltLen + keyLen + tagLen // where each ends
+	b := make([]byte, body)
+	s := Slot{Type: SlotKey, Key: b[:key:key], Salt: b[key:salt:salt], Body: b[salt:]}
 	id := r.kek.ID()
-	s := Slot{Type: SlotKey, Key: bytes.Clone(id[:]), Salt: make([]byte, slotSaltLen)}
+	copy(s.Key, id[:])
 	if err := ctx.random(s.Salt); err != nil {
 		return Slot{}, fmt.Errorf("making a salt: %w", err)
 	}
@@ -31,7 +33,7 @@ func (r keyRecipient) Wrap(fileKey []byte, ctx Context) (Slot, error) {
 	if err != nil {
 		return Slot{}, err
 	}
-	s.Body, err = wrapOnce(wrapKey, fileKey)
+	s.Body, err = wrapOnce(s.Body[:0], wrapKey, fileKey)
 	return s, err
 }
 
@@ -66,14 +68,14 @@ func (i keyIdentity) Unwrap(s Slot, ctx Context) ([]byte, error) {
 	return fileKey, nil
 }
 
-// wrapOnce seals fileKey with AES-256-GCM under a key that is used for nothing
-// else, and wipes that key.
-func wrapOnce(wrapKey, fileKey []byte) ([]byte, error) {
+// wrapOnce appends to dst fileKey, sealed with AES-256-GCM under a key that is
+// used for nothing else, and wipes that key.
+func wrapOnce(dst, wrapKey, fileKey []byte) ([]byte, error) {
 	aead, err := onceAEAD(wrapKey)
 	if err != nil {
 		return nil, err
 	}
-	return aead.Seal(make([]byte, 0, keyLen+tagLen), zeroNonce[:], fileKey, nil), nil
+	return aead.Seal(dst, zeroNonce[:], fileKey, nil), nil
 }
 
 // unwrapOnce opens what wrapOnce sealed, and wipes wrapKey.

@@ -74,7 +74,7 @@ func (r passphraseRecipient) Wrap(fileKey []byte, ctx Context) (Slot, error) {
 	if err != nil {
 		return Slot{}, err
 	}
-	s.Body, err = wrapOnce(wrapKey, fileKey)
+	s.Body, err = wrapOnce(nil, wrapKey, fileKey)
 	return s, err
 }
 

@@ -70,9 +70,21 @@ func readHeaderAt(src io.ReaderAt, sealedSize int64) ([]byte, error) {
 	return raw[:need], nil
 }
 
-// newReaderAt does what NewReaderAt does with a header that has been read. raw
-// is kept.
+// newReaderAt does what NewReaderAt does with a header that has been read.
 func newReaderAt(src io.ReaderAt, raw []byte, sealedSize int64, o *Open) (*ReaderAt, error) {
+	r, err := unlockAt(src, raw, sealedSize, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.measure(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// unlockAt checks the header and its MAC, raw, which is kept, and counts the
+// segments. Of what is in them it knows nothing yet.
+func unlockAt(src io.ReaderAt, raw []byte, sealedSize int64, o *Open) (*ReaderAt, error) {
 	at := len(raw) - macLen
 	h, err := parseHeader(raw[:at:at])
 	if err != nil {
@@ -90,18 +102,24 @@ func newReaderAt(src io.ReaderAt, raw []byte, sealedSize int64, o *Open) (*Reade
 	if r.count, r.last, err = r.lay.split(sealedSize - r.start); err != nil {
 		return nil, err
 	}
-	if o.Size >= 0 && o.PlainSize >= 0 && h.Compression == CompressNone {
+	return r, nil
+}
+
+// measure finds the length of the plaintext: from what is expected where that
+// tells it, else from the end of the file.
+func (r *ReaderAt) measure() error {
+	if o := &r.open; o.Size >= 0 && o.PlainSize >= 0 && r.header.Compression == CompressNone {
 		r.plain, r.data = o.PlainSize, o.PlainSize/r.lay.segment
 		if r.data >= r.count {
-			return nil, fmt.Errorf("%w: it is too short for its contents", ErrTampered)
+			return fmt.Errorf("%w: it is too short for its contents", ErrTampered)
 		}
-		return r, nil
+		return nil
 	}
 	if err := r.load(); err != nil {
-		return nil, err
+		return err
 	}
 	r.plain, r.data = r.trailer.Size, r.lay.dataSegments()
-	return r, nil
+	return nil
 }
 
 // wrongSize is the error of a sealed file that has not the length it should.

@@ -3,12 +3,12 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 
+	"github.com/efs-project/efs/internal/kdf"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
@@ -21,6 +21,8 @@ const (
 const (
 	labelPayload   = "efs/seal/1/payload"
 	labelHeaderMAC = "efs/seal/1/header-mac"
+
+	maxLabel = 32 // bytes of a label with its fields
 )
 
 // wipe overwrites key material or plaintext that is no longer needed.
@@ -52,40 +54,37 @@ func newAEAD(s Suite, key []byte) (cipher.AEAD, error) {
 //	MAC         = HMAC-SHA-256(MAC key, magic ‖ length ‖ header)
 func keySchedule(h *Header, fileKeys []byte) (mac [macLen]byte, c *segmentCipher, err error) {
 	salt := sha256.Sum256(h.raw)
-	all, err := hkdf.Extract(sha256.New, fileKeys, salt[:])
-	if err != nil {
-		return mac, nil, fmt.Errorf("deriving keys: %w", err)
-	}
-	defer wipe(all)
-	macKey, err := hkdf.Expand(sha256.New, all, labelHeaderMAC+string([]byte{byte(len(h.Stages))}), keyLen)
-	if err != nil {
-		return mac, nil, fmt.Errorf("deriving keys: %w", err)
-	}
-	defer wipe(macKey)
-	m := hmac.New(sha256.New, macKey)
-	m.Write(h.raw)
-	m.Sum(mac[:0])
+	all := kdf.Extract(fileKeys, salt[:])
+	defer wipe(all[:])
+	macKey := kdf.Expand(&all, label(labelHeaderMAC, byte(len(h.Stages))))
+	defer wipe(macKey[:])
+	mac = kdf.MAC(macKey[:], h.raw, nil)
 
 	c = newSegmentCipher(h)
 	for i, st := range h.Stages {
-		prk := all
-		if len(h.Stages) > 1 {
-			if prk, err = hkdf.Extract(sha256.New, fileKeys[i*keyLen:(i+1)*keyLen], salt[:]); err != nil {
-				return mac, nil, fmt.Errorf("deriving keys: %w", err)
-			}
-			defer wipe(prk)
-		}
-		key, err := hkdf.Expand(sha256.New, prk, labelPayload+string([]byte{byte(i), byte(st.Suite)}), keyLen)
-		if err != nil {
-			return mac, nil, fmt.Errorf("deriving keys: %w", err)
-		}
-		c.aeads[i], err = newAEAD(st.Suite, key)
-		wipe(key)
-		if err != nil {
+		if c.aeads[i], err = payloadCipher(&all, salt[:], fileKeys, i, len(h.Stages), st.Suite); err != nil {
 			return mac, nil, err
 		}
 	}
 	return mac, c, nil
+}
+
+// payloadCipher makes the cipher of a stage. all is what is extracted from all
+// file keys together, which for a single stage is its own.
+func payloadCipher(all *[keyLen]byte, salt, fileKeys []byte, stage, stages int, s Suite) (cipher.AEAD, error) {
+	prk := *all
+	if stages > 1 {
+		prk = kdf.Extract(fileKeys[stage*keyLen:(stage+1)*keyLen], salt)
+	}
+	defer wipe(prk[:])
+	key := kdf.Expand(&prk, label(labelPayload, byte(stage), byte(s)))
+	defer wipe(key[:])
+	return newAEAD(s, key[:])
+}
+
+// label is a label with its fields.
+func label(name string, fields ...byte) []byte {
+	return append(append(make([]byte, 0, maxLabel), name...), fields...)
 }
 
 // unlock finds the file keys with the identities, checks the header's MAC and
@@ -109,7 +108,7 @@ func unlock(h *Header, mac []byte, o *Open) (*segmentCipher, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !hmac.Equal(want[:], mac) {
+	if subtle.ConstantTimeCompare(want[:], mac) != 1 {
 		return nil, fmt.Errorf("%w: its header does not match its keys", ErrTampered)
 	}
 	return c, nil
@@ -144,8 +143,7 @@ func sealHeader(p *Params) (*Header, [macLen]byte, *segmentCipher, error) {
 	if err != nil {
 		return nil, none, nil, err
 	}
-	var buf [MaxStages * keyLen]byte
-	fileKeys := buf[:len(p.Stages)*keyLen]
+	fileKeys := make([]byte, len(p.Stages)*keyLen)
 	defer wipe(fileKeys)
 	if err := (Context{rand: p.rand}).random(fileKeys); err != nil {
 		return nil, none, nil, fmt.Errorf("making file keys: %w", err)

@@ -40,11 +40,17 @@ func (n *nonce) set(k kind, index int64, last bool) []byte {
 // concurrent use.
 type segmentCipher struct {
 	aeads []cipher.AEAD
-	aad   [32]byte // file system ‖ content
+	few   [2]cipher.AEAD // what aeads lies in, with so few stages as is usual
+	aad   [32]byte       // file system ‖ content
 }
 
 func newSegmentCipher(h *Header) *segmentCipher {
-	c := &segmentCipher{aeads: make([]cipher.AEAD, len(h.Stages))}
+	c := &segmentCipher{}
+	if n := len(h.Stages); n <= len(c.few) {
+		c.aeads = c.few[:n]
+	} else {
+		c.aeads = make([]cipher.AEAD, n)
+	}
 	copy(c.aad[:16], h.FS[:])
 	copy(c.aad[16:], h.Content[:])
 	return c

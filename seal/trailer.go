@@ -31,42 +31,44 @@ const (
 // record encodes what the trailer tells, but for the padding, whose length the
 // suffix has.
 func (t *Trailer) record() ([]byte, error) {
-	fields, err := t.Recovery.fields()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, 0, 64+len(fields))
-	n := uint64(1)
+	b := make([]byte, 1, 64+t.Recovery.room())
+	n := byte(1)
 	if t.HasDigest {
 		n++
 	}
-	if fields != nil {
-		n++
-	}
-	b = appendHead(b, cborMap, n)
 	b = appendUint(appendUint(b, recSize), uint64(t.Size))
 	if t.HasDigest {
 		b = appendBytes(appendUint(b, recSHA256), t.SHA256[:])
 	}
-	if fields != nil {
-		b = append(appendUint(b, recRecovery), fields...)
+	if fields, err := t.Recovery.append(appendUint(b, recRecovery)); err != nil {
+		return nil, err
+	} else if fields != nil {
+		b = fields
+		n++
 	}
+	b[0] = cborMap<<5 | n
 	if len(b) > MaxTrailer {
 		return nil, fmt.Errorf("%w: trailer of %d bytes, at most %d are allowed", ErrParams, len(b), MaxTrailer)
 	}
 	return b, nil
 }
 
-// fields encodes the recovery map; nil if every field is zero.
-func (r *Recovery) fields() ([]byte, error) {
-	if r.Extent < 0 || r.Extents < 0 {
-		return nil, fmt.Errorf("%w: negative extent number", ErrParams)
-	}
+// room is more than append needs.
+func (r *Recovery) room() int {
 	size := 96 + len(r.Path) + len(r.Type) + len(r.Owner)
 	for k, v := range r.Meta {
 		size += 10 + len(k) + len(v)
 	}
-	b := make([]byte, 1, size) // the head is written last: at most 12 fields fit one byte
+	return size
+}
+
+// append encodes the recovery map; nil if every field is zero.
+func (r *Recovery) append(b []byte) ([]byte, error) {
+	if r.Extent < 0 || r.Extents < 0 {
+		return nil, fmt.Errorf("%w: negative extent number", ErrParams)
+	}
+	at := len(b)
+	b = append(b, 0) // the head is written last: at most 12 fields fit one byte
 	n := byte(0)
 	key := func(k uint64) { b, n = appendUint(b, k), n+1 }
 	text := func(k uint64, v string) {
@@ -108,7 +110,7 @@ func (r *Recovery) fields() ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	b[0] = cborMap<<5 | n
+	b[at] = cborMap<<5 | n
 	return b, r.checkText()
 }
 
