@@ -97,6 +97,8 @@ func (s *Server) httpServer(l Listener) *http.Server {
 		BaseContext:       func(net.Listener) context.Context { return s.base },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerConnection: 4 << 20, MaxReceiveBufferPerStream: 1 << 20},
+
+		DisableGeneralOptionsHandler: true, // handle answers OPTIONS *, with a line in the log
 	}
 	if !l.Ops && !l.Plain {
 		h.TLSConfig = s.tlsConfig()
