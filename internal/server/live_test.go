@@ -91,6 +91,33 @@ func TestExpectContinueIsAnsweredOnlyWhenTheBodyIsWanted(t *testing.T) {
 	}
 }
 
+// A client that goes on sending after its store has failed is heard out, and
+// not reset: many clients listen only when they are done, and would never hear
+// why it failed.
+func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
+	w := newWorld(t)
+	a := w.as("alice@docs")
+	a.do("MKCOL", "/data/dir", nil).want(201)
+	conn := a.raw()
+	half := make([]byte, 1<<20)
+	fmt.Fprint(conn, a.head("PUT", "/data/dir", "Content-Length: 2097152\r\n"))
+	if _, err := conn.Write(half); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(700 * time.Millisecond) // net/http by itself would close after 500
+	if _, err := conn.Write(half); err != nil {
+		t.Fatalf("the connection was closed under the body: %v", err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	if resp.StatusCode != 409 {
+		t.Error(resp.Status)
+	}
+	if resp.Close {
+		t.Error("the whole body was read, yet the connection is not kept")
+	}
+}
+
 func TestSlowClientsAreCutOff(t *testing.T) {
 	w := newWorld(t, quick, func(_ *node.Config, c *Config, _ *Listener) { c.Limits.MinRate = 1 << 20 })
 	a := w.as("alice@docs")

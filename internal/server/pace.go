@@ -81,6 +81,25 @@ func bodyProblem(err error) error {
 	return incompleteBody.from(err, "Nothing was stored. Send the request again with its whole body.")
 }
 
+// What is read of a body that is not wanted any more, at most.
+const (
+	drainBytes = 8 << 20
+	drainTime  = 5 * time.Second
+)
+
+// drain reads on for a while after a store has failed in the middle of its
+// body, so that the client gets to hear why: a connection that is closed
+// under a body that still comes is reset, and the reset takes the answer
+// along. HTTP/2 has frames for that.
+func (b *body) drain() {
+	if b.err != nil || b.x.in == 0 || b.x.r.ProtoMajor > 1 {
+		return // over, not begun (the client may await 100 Continue), or no need
+	}
+	b.x.setReadDeadline(time.Now().Add(drainTime))
+	_, _ = io.CopyN(io.Discard, b.src, drainBytes) // best effort
+	b.x.setReadDeadline(time.Time{})
+}
+
 // declaredTooLarge refuses a body by its Content-Length, before any of it is
 // asked for.
 func declaredTooLarge(r *http.Request, limit int64) bool {

@@ -33,6 +33,7 @@ func (x *exchange) put(t target) error {
 		if b.err != nil {
 			return b.err
 		}
+		b.drain()
 		return writeProblem(err)
 	}
 	x.object = res.Entry.File
