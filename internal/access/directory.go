@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	"github.com/efs-project/efs/internal/pki"
 	"github.com/efs-project/efs/internal/userkey"
 )
@@ -94,7 +95,7 @@ func Create(ctx context.Context, fs string, store Store) (*Directory, error) {
 		return nil, err
 	}
 	defer clear(key)
-	value, err := encMode.Marshal(caRecord{Format: recordVersion, Cert: cert, Key: key, Created: time.Now().UTC()})
+	value, err := detcbor.Marshal(caRecord{Format: recordVersion, Cert: cert, Key: key, Created: time.Now().UTC()})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the certificate authority: %w", err)
 	}
@@ -117,7 +118,7 @@ func Open(ctx context.Context, fs string, store Store) (*Directory, error) {
 	}
 	defer clear(value)
 	var rec caRecord
-	if err := decMode.Unmarshal(value, &rec); err != nil || rec.Format != recordVersion {
+	if err := detcbor.Unmarshal(value, &rec); err != nil || rec.Format != recordVersion {
 		return nil, fmt.Errorf("certificate authority of %s cannot be read: %w", fs, efs.ErrDamaged)
 	}
 	defer clear(rec.Key)

@@ -8,9 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	"github.com/efs-project/efs/internal/userkey"
 )
 
@@ -83,27 +82,8 @@ type caRecord struct {
 	Created time.Time `cbor:"4,keyasint"`
 }
 
-var encMode = func() cbor.EncMode {
-	options := cbor.CoreDetEncOptions()
-	options.Time = cbor.TimeRFC3339Nano
-	return must(options.EncMode())
-}()
-
-var decMode = must(cbor.DecOptions{
-	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-	IndefLength:       cbor.IndefLengthForbidden,
-	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-}.DecMode())
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) // constant options that do not fit together
-	}
-	return v
-}
-
 func encodeUser(u *User) ([]byte, error) {
-	b, err := encMode.Marshal(u)
+	b, err := detcbor.Marshal(u)
 	if err != nil {
 		return nil, fmt.Errorf("encoding user %s: %w", u.Name, err)
 	}
@@ -116,11 +96,11 @@ func decodeUser(name string, b []byte) (*User, error) {
 	var format struct {
 		Format int `cbor:"1,keyasint"`
 	}
-	if err := cbor.Unmarshal(b, &format); err == nil && format.Format > recordVersion {
+	if err := detcbor.UnmarshalKnown(b, &format); err == nil && format.Format > recordVersion {
 		return nil, fmt.Errorf("user %s: written by a newer release of EFS; use that release: %w", name, efs.ErrDamaged)
 	}
 	u := new(User)
-	if err := decMode.Unmarshal(b, u); err != nil || u.Format != recordVersion || u.Name != name {
+	if err := detcbor.Unmarshal(b, u); err != nil || u.Format != recordVersion || u.Name != name {
 		return nil, fmt.Errorf("user %s: record cannot be read: %w", name, efs.ErrDamaged)
 	}
 	return u, nil

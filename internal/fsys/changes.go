@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 )
 
 // Changes returns up to limit changes after sequence number since, in order.
@@ -46,7 +47,7 @@ func (fs *FS) openChange(s *efs.SealedChange, c *efs.Change) error {
 		return fmt.Errorf("change %d: %w", s.Seq, err)
 	}
 	defer clear(b)
-	if err := decMode.Unmarshal(b, c); err != nil {
+	if err := detcbor.UnmarshalKnown(b, c); err != nil {
 		return fmt.Errorf("change %d: %w: %w", s.Seq, efs.ErrDamaged, err)
 	}
 	c.Seq = s.Seq

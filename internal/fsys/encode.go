@@ -6,21 +6,8 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
-	"github.com/fxamacker/cbor/v2"
+	"github.com/efs-project/efs/internal/detcbor"
 )
-
-// Records are deterministic CBOR (RFC 8949 §4.2) with integer keys.
-var (
-	encMode = must(cbor.CoreDetEncOptions().EncMode())
-	decMode = must(cbor.DecOptions{DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden}.DecMode())
-)
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
 
 // place is the record of a directory in SpacePlaces: where it hangs.
 type place struct {
@@ -37,7 +24,7 @@ type content struct {
 
 // seal encodes v and seals it as the record under key.
 func (fs *FS) seal(space efs.Space, key []byte, v any) ([]byte, error) {
-	b, err := encMode.Marshal(v)
+	b, err := detcbor.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a record: %w", err)
 	}
@@ -52,7 +39,7 @@ func (fs *FS) open(space efs.Space, key, sealed []byte, v any) error {
 		return err
 	}
 	defer clear(b)
-	if err := decMode.Unmarshal(b, v); err != nil {
+	if err := detcbor.UnmarshalKnown(b, v); err != nil {
 		return fmt.Errorf("%w: decoding a record: %w", efs.ErrDamaged, err)
 	}
 	return nil

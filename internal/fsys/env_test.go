@@ -250,3 +250,11 @@ const (
 	inlineSize = 1000
 	blobSize   = 50_000
 )
+
+// must is for steps whose failure means that the test itself is wrong.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

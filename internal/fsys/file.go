@@ -112,7 +112,7 @@ func (f *File) openInline(ctx context.Context, p *part) error {
 	if recs[0].Version == 0 {
 		return fmt.Errorf("content %s: %w", id, efs.ErrNotFound)
 	}
-	plain, trailer, err := seal.OpenBytes(nil, recs[0].Sealed, f.fs.expect(&p.Extent))
+	plain, trailer, err := seal.OpenInPlace(recs[0].Sealed, f.fs.expect(&p.Extent))
 	if err != nil {
 		return damaged(id, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 )
 
 // txn builds an index transaction. Its methods keep the first error; commit
@@ -77,7 +78,7 @@ func (t *txn) delete(space efs.Space, key []byte) {
 // change logs c, with the time and the user of the transaction.
 func (t *txn) change(c *efs.Change) {
 	c.Time, c.User = t.now, t.who
-	b, err := encMode.Marshal(c)
+	b, err := detcbor.Marshal(c)
 	if err != nil {
 		t.fail(fmt.Errorf("encoding a change: %w", err))
 		return

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	"github.com/efs-project/efs/internal/secret"
 	bolt "go.etcd.io/bbolt"
 )
@@ -124,7 +125,7 @@ func (r *Keyring) anchorKey(ctx context.Context, fs efs.ID) (*secret.Key, error)
 func anchorInfo(fs efs.ID) []byte { return append([]byte(anchorLabel), fs[:]...) }
 
 func sealAnchor(key *secret.Key, h efs.Head) ([]byte, error) {
-	b, err := encoding.Marshal(anchorRecord{recordFormat, h.FS, h.Revision, h.Seq, h.Link, h.Time})
+	b, err := detcbor.Marshal(anchorRecord{recordFormat, h.FS, h.Revision, h.Seq, h.Link, h.Time})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	"github.com/efs-project/efs/internal/secret"
 	bolt "go.etcd.io/bbolt"
 )
@@ -109,7 +110,7 @@ func putNew(tx *bolt.Tx, m *manifest, stored []byte, records map[efs.ID]keyRecor
 		return err
 	}
 	for id, rec := range records {
-		b, err := encoding.Marshal(rec)
+		b, err := detcbor.Marshal(rec)
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
-	"github.com/fxamacker/cbor/v2"
+	"github.com/efs-project/efs/internal/detcbor"
 )
 
 const recordFormat = 1
@@ -74,28 +74,11 @@ type epoch struct {
 	Keys   []efs.ID `cbor:"2,keyasint"` // by stage
 }
 
-var encoding = must(cbor.CoreDetEncOptions().EncMode())
-
-// decoding refuses what this package does not write.
-var decoding = must(cbor.DecOptions{
-	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-	IndefLength:       cbor.IndefLengthForbidden,
-	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-}.DecMode())
-
-// must is for options of the cbor library, which are fixed here.
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
 const tagSize = sha256.Size
 
 // seal returns the stored form of m, with its tag under key.
 func (m *manifest) seal(key []byte) ([]byte, error) {
-	body, err := encoding.Marshal(m)
+	body, err := detcbor.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
@@ -127,14 +110,14 @@ func decode(b []byte, into any) error {
 	var version struct {
 		Format int `cbor:"1,keyasint"`
 	}
-	if err := cbor.Unmarshal(b, &version); err != nil {
+	if err := detcbor.UnmarshalKnown(b, &version); err != nil {
 		return fmt.Errorf("%w: unreadable record", efs.ErrDamaged)
 	}
 	if version.Format > recordFormat {
 		return fmt.Errorf("a record has format %d, this program knows %d: it was written by a newer EFS, start that one",
 			version.Format, recordFormat)
 	}
-	if err := decoding.Unmarshal(b, into); err != nil {
+	if err := detcbor.Unmarshal(b, into); err != nil {
 		return fmt.Errorf("%w: unreadable record", efs.ErrDamaged)
 	}
 	return nil

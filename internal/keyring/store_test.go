@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -83,7 +84,7 @@ func TestRecordsAreDeterministic(t *testing.T) {
 	b := newBench(t, Options{})
 	k := b.create(t, "user-data", oneStage)
 	rec := k.roots[0].rec
-	stored, err := encoding.Marshal(rec)
+	stored, err := detcbor.Marshal(rec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestRecordsAreDeterministic(t *testing.T) {
 	if err := decode(stored, &back); err != nil {
 		t.Fatal(err)
 	}
-	again, err := encoding.Marshal(back)
+	again, err := detcbor.Marshal(back)
 	if err != nil || !bytes.Equal(stored, again) {
 		t.Errorf("%x became %x (%v)", stored, again, err)
 	}

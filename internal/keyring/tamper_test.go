@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -41,7 +42,7 @@ func edit(fs, id efs.ID, change func(*keyRecord)) func(*bolt.Tx) error {
 			return err
 		}
 		change(&rec)
-		stored, err := encoding.Marshal(rec)
+		stored, err := detcbor.Marshal(rec)
 		if err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func TestChangedManifest(t *testing.T) {
 			m := *k.manifest
 			m.Epochs = []epoch{k.manifest.Epochs[0]}
 			change(&m)
-			body, err := encoding.Marshal(m)
+			body, err := detcbor.Marshal(m)
 			if err != nil {
 				return err
 			}

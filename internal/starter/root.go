@@ -14,8 +14,8 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/atomicfile"
+	"github.com/efs-project/efs/internal/detcbor"
 	"github.com/efs-project/efs/internal/secret"
-	"github.com/fxamacker/cbor/v2"
 )
 
 const (
@@ -144,16 +144,8 @@ func (d *rootDoc) write(dir string) error {
 	return atomicfile.WriteNew(filepath.Join(dir, rootFile), append(b, '\n'), 0o600)
 }
 
-var deterministic = func() cbor.EncMode {
-	m, err := cbor.CoreDetEncOptions().EncMode()
-	if err != nil {
-		panic(err) // options of the library itself
-	}
-	return m
-}()
-
 // encode is a label and the deterministic CBOR of v.
 func encode(label string, v any) ([]byte, error) {
-	b, err := deterministic.Marshal(v)
+	b, err := detcbor.Marshal(v)
 	return append([]byte(label), b...), err
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/starter"
 )
@@ -228,6 +229,6 @@ func notOfThis(id string) error {
 
 // bindingInfo is what a wrap is bound to.
 func bindingInfo(id string, number int, b efs.Binding) ([]byte, error) {
-	body, err := encoding.Marshal([]any{id, number, b})
+	body, err := detcbor.Marshal([]any{id, number, b})
 	return append([]byte(wrapLabel), body...), err
 }

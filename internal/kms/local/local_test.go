@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	"github.com/efs-project/efs/internal/kms/kmstest"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/starter"
@@ -106,7 +107,7 @@ func TestDamagedStore(t *testing.T) {
 		"unknown":      map[int]any{1: 1, 2: map[string]any{}, 9: "new"},
 		"newer":        map[int]any{1: 2},
 	} {
-		b, err := encoding.Marshal(content)
+		b, err := detcbor.Marshal(content)
 		if err != nil {
 			t.Fatal(err)
 		}

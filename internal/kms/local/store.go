@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/starter"
-	"github.com/fxamacker/cbor/v2"
 )
 
 // boxName is the server secret that holds all master keys: they are few, and
@@ -37,23 +37,6 @@ type storedVersion struct {
 	Key     []byte `cbor:"3,keyasint"`
 }
 
-var encoding = must(cbor.CoreDetEncOptions().EncMode())
-
-// decoding refuses what store does not write.
-var decoding = must(cbor.DecOptions{
-	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-	IndefLength:       cbor.IndefLengthForbidden,
-	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-}.DecMode())
-
-// must is for options of the cbor library, which are fixed here.
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
 func load(b *starter.Box) (map[string]*master, error) {
 	plain, err := b.Get(boxName)
 	if errors.Is(err, efs.ErrNotFound) {
@@ -66,7 +49,7 @@ func load(b *starter.Box) (map[string]*master, error) {
 	var version struct {
 		Format int `cbor:"1,keyasint"`
 	}
-	if err := cbor.Unmarshal(plain, &version); err != nil {
+	if err := detcbor.UnmarshalKnown(plain, &version); err != nil {
 		return nil, fmt.Errorf("%w: master keys are unreadable", efs.ErrDamaged)
 	}
 	if version.Format > storeFormat {
@@ -74,7 +57,7 @@ func load(b *starter.Box) (map[string]*master, error) {
 			version.Format, storeFormat)
 	}
 	var stored storedKeys
-	if err := decoding.Unmarshal(plain, &stored); err != nil {
+	if err := detcbor.Unmarshal(plain, &stored); err != nil {
 		return nil, fmt.Errorf("%w: master keys are unreadable", efs.ErrDamaged)
 	}
 	defer stored.wipe()
@@ -125,7 +108,7 @@ func store(b *starter.Box, keys map[string]*master) error {
 		}
 		stored.Keys[id] = s
 	}
-	plain, err := encoding.Marshal(stored)
+	plain, err := detcbor.Marshal(stored)
 	if err != nil {
 		return err
 	}
