@@ -88,7 +88,7 @@ func load(ctx context.Context, t Target, w Work, d time.Duration, seq *atomic.In
 			var errs int64
 			var first string
 			for time.Now().Before(end) && ctx.Err() == nil {
-				k := key(w, 0)
+				var k string
 				var b []byte
 				if w.Method == http.MethodPut {
 					k, b = key(w, int(seq.Add(1))), body
