@@ -40,7 +40,11 @@ func (x *exchange) changes(target) error {
 		x.follow()
 		context.AfterFunc(x.s.feeds, cancel) // the server ends its feeds when it stops
 	}
+	judged := time.Now()
 	for {
+		if follow && !x.stillMay(&judged) {
+			return nil
+		}
 		if len(page) > 0 {
 			since = page[len(page)-1].Seq
 			if limit, err = x.sendChanges(page, limit); err != nil || limit == 0 {
@@ -51,7 +55,7 @@ func (x *exchange) changes(target) error {
 			if !follow {
 				return nil
 			}
-			if more, err := x.awaitChange(ctx, since); !more {
+			if more, err := x.awaitChange(ctx, since, &judged); !more {
 				return err
 			}
 		}
@@ -82,7 +86,7 @@ func (x *exchange) sendChanges(page []efs.Change, limit uint64) (uint64, error) 
 
 // awaitChange waits until the log goes on after since. It is false when the
 // feed is over: without an error if it may end here.
-func (x *exchange) awaitChange(ctx context.Context, since uint64) (more bool, err error) {
+func (x *exchange) awaitChange(ctx context.Context, since uint64, judged *time.Time) (more bool, err error) {
 	if err := x.writeNow(nil); err != nil { // what was sent so far is on its way before waiting
 		return false, err
 	}
@@ -98,13 +102,24 @@ func (x *exchange) awaitChange(ctx context.Context, since uint64) (more bool, er
 		case !errors.Is(err, context.DeadlineExceeded):
 			return false, endOfFeed(err)
 		}
-		if x.authenticate(needsSession) != nil {
-			return false, nil // the session is over, and so is what it may see
+		if !x.stillMay(judged) {
+			return false, nil
 		}
 		if err := x.writeNow([]byte{'\n'}); err != nil {
 			return false, err
 		}
 	}
+}
+
+// stillMay looks at certificate and session again once a heartbeat, however
+// busy the log is: when they are over, so is what may be seen through them.
+func (x *exchange) stillMay(judged *time.Time) bool {
+	now := time.Now()
+	if now.Sub(*judged) < x.s.limits.Heartbeat {
+		return true
+	}
+	*judged = now
+	return x.authenticate(needsSession) == nil
 }
 
 // endOfFeed ends a feed in good order where that is what happened; what else
