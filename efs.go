@@ -403,7 +403,8 @@ type Mark struct {
 // and only reopening helps. Implementations pass internal/index/indextest.
 type Index interface {
 	// Get returns the records under keys, in their order, as of one moment.
-	// A key without a record yields a Record of Version 0.
+	// A key without a record yields a Record of Version 0. The sealed bytes are
+	// the caller's own, to overwrite too.
 	Get(ctx context.Context, keys ...Key) ([]Record, error)
 
 	// Scan returns up to limit records of a space whose keys begin with

@@ -297,3 +297,29 @@ func TestPaddingHides(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenInPlaceLeavesNothingElse: what was sealed beside the plaintext is not
+// to be found in the memory that is used again, nor the plaintext after a
+// failure.
+func TestOpenInPlaceLeavesNothingElse(t *testing.T) {
+	plain := text(300)
+	for _, p := range []Params{one(AES256GCM), two(), padded(one(ChaCha20Poly1305))} {
+		right := mustSeal(t, p, plain)
+		wrong := testOpen()
+		wrong.PlainSize = 299
+		for _, o := range []*Open{testOpen(), wrong} {
+			sealed := bytes.Clone(right)
+			got, _, err := OpenInPlace(sealed, o)
+			if (err == nil) != (o != wrong) || err == nil && !bytes.Equal(got, plain) {
+				t.Fatalf("opened %d bytes, %v", len(got), err)
+			}
+			if err == nil && &got[0] != &sealed[cap(sealed)-cap(got)] {
+				t.Error("the plaintext lies elsewhere")
+			}
+			clear(got)
+			if bytes.Contains(sealed, []byte(testRecovery.Path)) || bytes.Contains(sealed, plain[:16]) {
+				t.Errorf("plaintext left behind, error %v", err)
+			}
+		}
+	}
+}

@@ -102,21 +102,16 @@ func appendSegments(dst []byte, c *segmentCipher, l *layout, data, table, record
 // sealed; its room beyond what is returned is used as scratch, and wiped.
 // Errors: those of NewReaderAt.
 func OpenBytes(dst, sealed []byte, o *Open) (plaintext []byte, t *Trailer, err error) {
-	hlen, err := parsePreamble(sealed)
-	if err != nil {
-		return dst, nil, err
-	}
-	need := preambleLen + hlen + macLen
-	if need > len(sealed) {
-		return dst, nil, fmt.Errorf("%w: it ends within the header", ErrTruncated)
-	}
-	r, err := unlockAt(bytes.NewReader(sealed), sealed[:need], int64(len(sealed)), o)
+	r, err := unlockBytes(sealed, o)
 	if err != nil {
 		return dst, nil, err
 	}
 	defer r.Close()
 	if r.count == 1 && r.header.Compression == CompressNone {
-		return r.openOnly(dst, sealed[need:])
+		at := len(dst)
+		dst = grow(dst, int(r.last))
+		plain, t, err := r.openOnly(dst[at:at:cap(dst)], sealed[r.start:])
+		return dst[:at+len(plain)], t, err
 	}
 	if err := r.measure(); err != nil {
 		return dst, nil, err
@@ -140,22 +135,51 @@ func OpenBytes(dst, sealed []byte, o *Open) (plaintext []byte, t *Trailer, err e
 	return out, r.trailer, nil
 }
 
-// openOnly opens the only segment of a file without compression straight to
-// where its plaintext is wanted. What follows that in the segment is read there
-// and wiped.
+// OpenInPlace is OpenBytes for a small file whose sealed form is not needed any
+// more: sealed is overwritten, also on failure, and the plaintext lies in it. A
+// file of several segments, or with compression, gets memory of its own.
+func OpenInPlace(sealed []byte, o *Open) (plaintext []byte, t *Trailer, err error) {
+	r, err := unlockBytes(sealed, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	// Whether a whole segment is one before the last is found out by trying,
+	// for which it must be left as it is.
+	if r.count != 1 || r.header.Compression != CompressNone || r.last == r.lay.sealed() {
+		return OpenBytes(nil, sealed, o)
+	}
+	return r.openOnly(sealed[r.start:r.start], sealed[r.start:])
+}
+
+// unlockBytes checks the header of a sealed file that is at hand.
+func unlockBytes(sealed []byte, o *Open) (*ReaderAt, error) {
+	hlen, err := parsePreamble(sealed)
+	if err != nil {
+		return nil, err
+	}
+	need := preambleLen + hlen + macLen
+	if need > len(sealed) {
+		return nil, fmt.Errorf("%w: it ends within the header", ErrTruncated)
+	}
+	return unlockAt(bytes.NewReader(sealed), sealed[:need], int64(len(sealed)), o)
+}
+
+// openOnly opens the only segment of a file without compression to dst, which
+// has room for it, or is the segment itself. What follows the plaintext there
+// is wiped. It returns the plaintext alone.
 func (r *ReaderAt) openOnly(dst, sealed []byte) ([]byte, *Trailer, error) {
-	dst = grow(dst, len(sealed))
-	scratch := sealed // not needed with one stage
+	between := sealed // not needed with one stage
 	if len(r.cipher.aeads) > 1 {
-		between := getBuffer(len(sealed))
-		defer putBuffer(between)
-		scratch = *between
+		buf := getBuffer(len(sealed))
+		defer putBuffer(buf)
+		between = *buf
 	}
 	n := nonces.Get().(*nonce)
 	defer nonces.Put(n)
-	block, err := r.cipher.openLast(dst[len(dst):], sealed, scratch, n, 0, kindData, r.lay.sealed())
+	block, err := r.cipher.openLast(dst, sealed, between, n, 0, kindData, r.lay.sealed())
 	if err != nil {
-		return dst, nil, err
+		return nil, nil, err
 	}
 	end := endBlock{lay: &r.lay, total: int64(len(block)), have: block}
 	_, err = end.parse(r.header, &r.open) // all of it is there: it has no earlier segment
@@ -164,10 +188,10 @@ func (r *ReaderAt) openOnly(dst, sealed []byte) ([]byte, *Trailer, error) {
 	}
 	if err != nil {
 		wipe(block)
-		return dst, nil, err
+		return nil, nil, err
 	}
 	wipe(block[r.lay.data:])
-	return dst[:len(dst)+int(r.lay.data)], r.trailer, nil
+	return block[:r.lay.data], r.trailer, nil
 }
 
 // checkDigest compares the whole plaintext with the trailer's digest, if that

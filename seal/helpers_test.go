@@ -160,6 +160,9 @@ var openers = map[string]func(sealed []byte, o *Open) ([]byte, *Trailer, error){
 	"OpenBytes": func(sealed []byte, o *Open) ([]byte, *Trailer, error) {
 		return OpenBytes(nil, sealed, o)
 	},
+	"OpenInPlace": func(sealed []byte, o *Open) ([]byte, *Trailer, error) {
+		return OpenInPlace(bytes.Clone(sealed), o)
+	},
 	"Reader.Read": func(sealed []byte, o *Open) ([]byte, *Trailer, error) {
 		r, err := NewReader(bytes.NewReader(sealed), o)
 		if err != nil {
