@@ -55,22 +55,25 @@ func TestStartUpRemovesBlobsThatWereNeverReferredTo(t *testing.T) {
 	e.put("replaced", data(5, inlineSize))
 	e.crash()
 	e.check(e.tryOpen())
-	e.idle2(2)
+	e.settled(2)
 	e.holds("kept", data(1, blobSize))
 	if _, err := e.o.Blobs.Open(ctx, old); err != nil {
 		t.Errorf("a released blob under a hold was removed at start: %v", err)
 	}
 	e.check(e.o.Index.DropMark(ctx, efs.MarkHold, "backup"))
-	e.idle2(1)
+	e.settled(1)
 	e.clean()
 }
 
-// idle2 waits until n blobs are left.
-func (e *env) idle2(n int) {
+// settled waits until n blobs are left and nothing can be released.
+func (e *env) settled(n int) {
 	e.t.Helper()
 	for range 500 {
 		e.work.kick()
-		if len(e.blobs()) == n {
+		// A blob goes before its records: the queue says when those are gone.
+		queue, err := e.o.Index.Releasable(ctx, 1)
+		e.check(err)
+		if len(queue) == 0 && len(e.blobs()) == n {
 			return
 		}
 		e.pause(workDelay / 5)
@@ -122,11 +125,11 @@ func TestABlobWhosePathChangedHandsSurvivesRestart(t *testing.T) {
 			e.crash()
 			e.check(e.tryOpen())
 			e.reopen()
-			e.idle2(1)
+			e.settled(1)
 			e.holds("f", data(2, blobSize))
 			e.clean()
 			e.check(e.Remove(ctx, "f", RemoveOptions{}))
-			e.idle2(0)
+			e.settled(0)
 			if n := e.records(efs.SpaceContents); n != 0 {
 				t.Errorf("%d content records are left", n)
 			}
@@ -228,10 +231,10 @@ func TestUnknownOutcomeKeepsTheBlobUntilRestart(t *testing.T) {
 		e.crash()
 		e.check(e.tryOpen())
 		if committed {
-			e.idle2(1)
+			e.settled(1)
 			e.holds("f", data(2, blobSize))
 		} else {
-			e.idle2(0)
+			e.settled(0)
 			e.holds("f", data(1, inlineSize))
 		}
 		e.clean()
