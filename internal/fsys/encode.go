@@ -39,7 +39,12 @@ func (fs *FS) open(space efs.Space, key, sealed []byte, v any) error {
 		return err
 	}
 	defer clear(b)
-	if err := detcbor.UnmarshalKnown(b, v); err != nil {
+	if e, ok := v.(*efs.Entry); ok {
+		err = decodeEntry(b, e)
+	} else {
+		err = detcbor.UnmarshalKnown(b, v)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: decoding a record: %w", efs.ErrDamaged, err)
 	}
 	return nil
