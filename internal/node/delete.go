@@ -2,10 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/efs-project/efs"
@@ -112,57 +109,6 @@ func (n *Node) removePlaces(ctx context.Context, rec fsRecord) error {
 		}
 	}
 	return nil
-}
-
-// removeTree removes a directory with all below it, following no symbolic
-// link, until ctx ends.
-func removeTree(ctx context.Context, path string) error {
-	err := os.Remove(path)
-	if err == nil || errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	info, statErr := os.Lstat(path)
-	if statErr != nil || !info.IsDir() {
-		return errors.Join(err, statErr)
-	}
-	for {
-		removed, err := removeEntries(ctx, path)
-		if err != nil {
-			return err
-		}
-		// A volume may leave out names while others are being removed.
-		if err := os.Remove(path); err == nil || removed == 0 {
-			return err
-		}
-	}
-}
-
-// removeEntries removes what a directory holds, as far as one reading of it
-// shows.
-func removeEntries(ctx context.Context, path string) (removed int, err error) {
-	d, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer d.Close()
-	for {
-		names, err := d.Readdirnames(1024)
-		for _, name := range names {
-			if ctx.Err() != nil {
-				return removed, ctx.Err()
-			}
-			if err := removeTree(ctx, filepath.Join(path, name)); err != nil {
-				return removed, err
-			}
-			removed++
-		}
-		if errors.Is(err, io.EOF) {
-			return removed, nil
-		}
-		if err != nil {
-			return removed, err
-		}
-	}
 }
 
 // settle finishes or undoes what a crash cut off. A failure is reported and
