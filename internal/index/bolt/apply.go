@@ -214,9 +214,16 @@ func (p *pass) bucket(s efs.Space) *bbolt.Bucket {
 // values it is handed and copies them only when it commits.
 func (p *pass) alloc(n int) []byte {
 	if cap(p.buf)-len(p.buf) < n {
-		p.buf = make([]byte, 0, max(n, 64<<10))
+		p.buf = make([]byte, 0, max(n, minValues, min(2*cap(p.buf), maxValues)))
 	}
 	from := len(p.buf)
 	p.buf = p.buf[:from+n]
 	return p.buf[from : from+n : from+n]
 }
+
+// The buffer of values is used again by the next pass, up to a length: it was
+// a third of all that a commit allocates.
+const (
+	minValues = 64 << 10
+	maxValues = 1 << 20
+)

@@ -190,8 +190,12 @@ func (x *Index) squeeze(batch []*request) {
 // error concerns the batch as a whole: berrors.ErrMaxSizeReached if it needs
 // more room and nothing was written, else the failed write.
 func (x *Index) try(batch []*request, limit int) error {
-	p := pass{head: x.head, sealer: x.sealer} // only this goroutine changes x.head
+	p := pass{head: x.head, sealer: x.sealer, buf: x.values} // only this goroutine changes either
+	x.values = nil
 	err := guard(func() error { return x.commit(&p, batch, limit) })
+	if !errors.Is(err, errPanicked) && cap(p.buf) <= maxValues {
+		x.values = p.buf[:0] // the transaction is over, and with it whatever referred to this
+	}
 	if err != nil {
 		return err
 	}

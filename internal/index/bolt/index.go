@@ -29,6 +29,7 @@ type Index struct {
 	db     *bbolt.DB
 	sealer efs.HeadSealer
 	room   *room
+	values []byte // the committer's: see pass.alloc
 
 	mu      sync.Mutex    // guards what follows
 	work    *sync.Cond    // signals queue and closing
