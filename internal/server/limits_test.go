@@ -15,6 +15,15 @@ func TestSmallUploadsAreStoredInline(t *testing.T) {
 	}
 }
 
+// A Destination of another scheme is no URL of this server, whatever its host.
+func TestDestinationOfAnotherScheme(t *testing.T) {
+	w := newWorld(t)
+	a := w.as("alice@docs")
+	a.do("PUT", "/data/f", "x").want(201)
+	a.do("MOVE", "/data/f", nil, "Destination: ftp://"+w.host+"/data/g").wantProblem(badDestination)
+	a.do("MOVE", "/data/f", nil, "Destination: https://"+w.host+"/data/g").want(201)
+}
+
 // "*" names nothing that could be stored or removed: only OPTIONS succeeds.
 func TestAsteriskIsForOptionsAlone(t *testing.T) {
 	w := newWorld(t)

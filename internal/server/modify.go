@@ -133,7 +133,7 @@ func (x *exchange) destination() (target, error) {
 	if err != nil || u.Opaque != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !strings.HasPrefix(u.Path, "/") {
 		return target{}, badDestination.with("Destination must be a percent-encoded path, or a URL of this server, without a query.")
 	}
-	if u.Host != "" && !strings.EqualFold(u.Host, x.r.Host) {
+	if u.Scheme != "" && u.Scheme != "https" && u.Scheme != "http" || u.Host != "" && !strings.EqualFold(u.Host, x.r.Host) {
 		return target{}, badDestination.with("Destination names another server. Files are moved and copied within one file system only.")
 	}
 	path, err := decodedPath(u)
