@@ -37,10 +37,7 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 		return nil, err
 	}
 	c := &checker{fs: fs, ctx: ctx, o: o, report: &FsckReport{Deep: o.Deep, Problems: []Problem{}}}
-	before, err := fs.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
+	before, quiet := c.barrier()
 	if u, err := fs.Usage(ctx); err == nil {
 		c.total = u.Files
 	}
@@ -49,15 +46,24 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 			return nil, fmt.Errorf("checking file system '%s': %w", fs.o.Name, err)
 		}
 	}
-	after, err := fs.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if after.Revision == before.Revision {
+	var err error
+	if after, ok := c.barrier(); quiet && ok && after-before == c.barriers-1 { // nobody else's
 		c.report.UsageChecked = true
 		err = c.usage()
 	}
 	return c.report, err
+}
+
+// barrier waits until every commit that can be seen has ended, by one that
+// changes nothing, and returns its revision. Readers see a commit a moment
+// before its sync is over, and the index names it as its head only then. It
+// is not ok where nothing can be committed.
+func (c *checker) barrier() (revision uint64, ok bool) {
+	done, err := c.fs.o.Index.Commit(c.ctx, &efs.Txn{})
+	if err == nil {
+		c.barriers++
+	}
+	return done.Revision, err == nil
 }
 
 // checker is one check under way.
@@ -71,6 +77,8 @@ type checker struct {
 	used   efs.Usage
 	inline []efs.ID // that entries refer to, sorted once all are known
 	blob   []efs.ID
+
+	barriers uint64 // commits of its own
 }
 
 func (c *checker) found(p Problem) { c.report.Problems = append(c.report.Problems, p) }
@@ -331,8 +339,12 @@ func (c *checker) chain() error {
 	return c.headFits(prev, remedy)
 }
 
-// headFits checks that the chain leads to the sealed head.
+// headFits checks that the chain leads to the sealed head. An index that has
+// stopped may show changes whose outcome is unknown: it has no say.
 func (c *checker) headFits(last efs.SealedChange, remedy string) error {
+	if _, ok := c.barrier(); !ok {
+		return c.ctx.Err()
+	}
 	h, err := c.fs.Head(c.ctx)
 	if err != nil {
 		return err
