@@ -46,10 +46,13 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 			return nil, fmt.Errorf("checking file system '%s': %w", fs.o.Name, err)
 		}
 	}
-	var err error
+	counted, err := fs.Usage(ctx)
+	if err != nil {
+		return c.report, err
+	}
 	if after, ok := c.barrier(); quiet && ok && after-before == c.barriers-1 { // nobody else's
 		c.report.UsageChecked = true
-		err = c.usage()
+		err = c.usage(counted)
 	}
 	return c.report, err
 }
@@ -284,10 +287,9 @@ func keyID(key []byte) (efs.ID, error) {
 }
 
 // usage compares what is counted as in use with what was found.
-func (c *checker) usage() error {
-	u, err := c.fs.Usage(c.ctx)
-	if err != nil || u == c.used {
-		return err
+func (c *checker) usage(u efs.Usage) (err error) {
+	if u == c.used {
+		return nil
 	}
 	p := Problem{Kind: ProblemUsage, Remedy: "run fsck with --repair",
 		Detail: fmt.Sprintf("%d bytes in %d files are counted, %d in %d exist", u.Bytes, u.Files, c.used.Bytes, c.used.Files)}
