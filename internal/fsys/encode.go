@@ -23,8 +23,13 @@ type content struct {
 }
 
 // seal encodes v and seals it as the record under key.
-func (fs *FS) seal(space efs.Space, key []byte, v any) ([]byte, error) {
-	b, err := detcbor.Marshal(v)
+func (fs *FS) seal(space efs.Space, key []byte, v any) (sealed []byte, err error) {
+	var b []byte
+	if e, ok := v.(*efs.Entry); ok {
+		b, err = encodeEntry(e)
+	} else {
+		b, err = detcbor.Marshal(v)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encoding a record: %w", err)
 	}

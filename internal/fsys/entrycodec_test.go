@@ -7,6 +7,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/detcbor"
+	"pgregory.net/rapid"
 )
 
 // someEntries are of every form: the usual ones and those that the general
@@ -26,6 +27,58 @@ func someEntries() []efs.Entry {
 	meta.Meta = map[string]string{"a": "1", "": ""}
 	link.Kind, link.Target = efs.KindSymlink, "elsewhere"
 	return []efs.Entry{dir, file, meta, link, {}}
+}
+
+// Whatever is in an entry or a change, its encoding is that of the general
+// encoder, and has the room it was given.
+func TestEntriesAreEncodedAsByTheGeneralEncoder(t *testing.T) {
+	same := func(what any, got []byte, err error) {
+		t.Helper()
+		want, wantErr := detcbor.Marshal(what)
+		if err != nil || wantErr != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%+v: encoded %x, %v; want %x, %v", what, got, err, want, wantErr)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		e := randomEntry(t)
+		got, err := encodeEntry(&e)
+		same(&e, got, err)
+		if len(e.Meta) == 0 && cap(got) != entryRoom(&e) {
+			t.Fatalf("%+v took more than %d bytes", e, entryRoom(&e))
+		}
+		c := efs.Change{Op: efs.OpCreate, Time: e.Created, User: e.Owner, Path: e.Name, From: e.Target, Dir: e.File}
+		if rapid.Bool().Draw(t, "before") {
+			c.Before = &e
+		}
+		if rapid.Bool().Draw(t, "after") {
+			c.After = &e
+		}
+		got, err = encodeChange(&c)
+		same(&c, got, err)
+	})
+}
+
+func randomEntry(t *rapid.T) (e efs.Entry) {
+	text := func(name string) string { return rapid.StringN(0, 80, -1).Draw(t, name) }
+	number := func(name string) int64 {
+		return rapid.OneOf(rapid.Int64(), rapid.Int64Range(0, 300)).Draw(t, name)
+	}
+	e = efs.Entry{
+		File: efs.NewID(), Kind: efs.Kind(rapid.Byte().Draw(t, "kind")), Version: uint64(number("version")),
+		ETag: text("etag"), Size: number("size"), Digest: rapid.SliceOfN(rapid.Byte(), 0, 33).Draw(t, "digest"),
+		DigestKind: efs.DigestKind(rapid.Byte().Draw(t, "digest kind")), Created: number("created"), Modified: number("modified"),
+		Type: text("type"), Owner: text("owner"), Mode: rapid.Uint32().Draw(t, "mode"), Target: text("target"), Name: text("name"),
+	}
+	for range rapid.IntRange(0, 30).Draw(t, "extents") {
+		e.Extents = append(e.Extents, efs.Extent{
+			Offset: number("offset"), Length: number("length"), Sealed: number("sealed"), Content: efs.NewID(),
+			Inline: rapid.Bool().Draw(t, "inline"), Policy: int(number("policy")),
+		})
+	}
+	if rapid.IntRange(0, 4).Draw(t, "has metadata") == 0 {
+		e.Meta = map[string]string{text("key"): text("value"), "a": ""}
+	}
+	return e
 }
 
 func TestEntriesAreDecodedAsByTheGeneralDecoder(t *testing.T) {
@@ -84,6 +137,22 @@ func BenchmarkDecodeEntry(b *testing.B) {
 			for b.Loop() {
 				var e efs.Entry
 				if err := decode(enc, &e); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkEncodeEntry(b *testing.B) {
+	e := &someEntries()[1]
+	for name, encode := range map[string]func(*efs.Entry) ([]byte, error){
+		"hand": encodeEntry, "general": func(e *efs.Entry) ([]byte, error) { return detcbor.Marshal(e) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := encode(e); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
-	"github.com/efs-project/efs/internal/detcbor"
 )
 
 // txn builds an index transaction. Its methods keep the first error; commit
@@ -78,7 +77,7 @@ func (t *txn) delete(space efs.Space, key []byte) {
 // change logs c, with the time and the user of the transaction.
 func (t *txn) change(c *efs.Change) {
 	c.Time, c.User = t.now, t.who
-	b, err := detcbor.Marshal(c)
+	b, err := encodeChange(c)
 	if err != nil {
 		t.fail(fmt.Errorf("encoding a change: %w", err))
 		return
