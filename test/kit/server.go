@@ -37,6 +37,7 @@ type Server struct {
 	Args    []string
 
 	t    testing.TB
+	bin  string // where its binary lies, if not with the others
 	cmd  *exec.Cmd
 	log  syncBuffer
 	exit chan error
@@ -52,8 +53,25 @@ func New(t testing.TB, args ...string) *Server {
 // NewAt is New on a root of the caller's choice.
 func NewAt(t testing.TB, root string, args ...string) *Server {
 	t.Helper()
+	return newServer(t, root, "", args)
+}
+
+// NewShipped is New with the binary as it is shipped, without the race
+// detector.
+func NewShipped(t testing.TB, args ...string) *Server {
+	t.Helper()
+	dir, err := shipped()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return newServer(t, filepath.Join(t.TempDir(), "efs"), dir, args)
+}
+
+func newServer(t testing.TB, root, bin string, args []string) *Server {
+	t.Helper()
 	dir := t.TempDir()
-	s := &Server{Root: root, KeyFile: filepath.Join(dir, "starter.key"), Out: filepath.Join(dir, "user"), Args: args, t: t}
+	s := &Server{Root: root, KeyFile: filepath.Join(dir, "starter.key"), Out: filepath.Join(dir, "user"), Args: args, t: t, bin: bin}
 	key := make([]byte, 32)
 	rand.Read(key)
 	if err := os.WriteFile(s.KeyFile, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
@@ -90,7 +108,11 @@ func (s *Server) TryStart() error {
 	addr := l.Addr().String()
 	l.Close()
 	args := append([]string{"--root", s.Root, "--listen", addr, "--starter-key-file", s.KeyFile}, s.Args...)
-	s.cmd = exec.Command(Bin(s.t, "efs-server"), args...)
+	binary := filepath.Join(s.bin, "efs-server")
+	if s.bin == "" {
+		binary = Bin(s.t, "efs-server")
+	}
+	s.cmd = exec.Command(binary, args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {

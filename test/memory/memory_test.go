@@ -1,0 +1,124 @@
+// Package memory watches how much memory the server takes under load.
+package memory
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/test/kit"
+)
+
+func TestMain(m *testing.M) { kit.Main(m) }
+
+// bound is what the server may take, whatever is uploaded.
+const bound = 200 << 20
+
+// TestUploads sends 16 large uploads of unknown length at once, reads them
+// back at once, and stores small files beside them.
+func TestUploads(t *testing.T) {
+	s := kit.NewShipped(t)
+	c := s.Client()
+	idle := anonymous(t, s.PID())
+	stop := watch(t, s.PID())
+	ctx := t.Context()
+	const uploads, size = 16, 96 << 20
+	each(uploads, func(i int) error {
+		_, err := c.Put(ctx, fmt.Sprintf("/large/%d", i), io.LimitReader(zeros{}, size), client.PutOptions{})
+		return err
+	}, t)
+	each(uploads, func(i int) error { return readAll(ctx, c, fmt.Sprintf("/large/%d", i), size) }, t)
+	small := kit.Pattern(1, 10_000)
+	each(uploads, func(i int) error {
+		for k := range 100 {
+			if _, err := c.Put(ctx, fmt.Sprintf("/small/%d/%d", i, k), bytes.NewReader(small), client.PutOptions{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, t)
+	peak := stop()
+	t.Logf("anonymous memory: %d MiB idle, %d MiB at the peak", idle>>20, peak>>20)
+	if peak > bound {
+		t.Errorf("%d MiB at the peak, %d MiB allowed", peak>>20, bound>>20)
+	}
+	if peak <= idle || idle == 0 {
+		t.Errorf("%d bytes idle, %d at the peak: nothing was measured", idle, peak)
+	}
+}
+
+func each(n int, do func(i int) error, t *testing.T) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if err := do(i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func readAll(ctx context.Context, c *client.Client, path string, size int64) error {
+	r, err := c.Get(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	n, err := io.Copy(io.Discard, r)
+	if err == nil && n != size {
+		err = fmt.Errorf("%s: %d of %d bytes", path, n, size)
+	}
+	return err
+}
+
+// zeros is an endless file.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// watch returns a function that ends the watching and tells the largest size
+// seen.
+func watch(t *testing.T, pid int) (stop func() int64) {
+	done, peak := make(chan struct{}), make(chan int64)
+	go func() {
+		var most int64
+		for {
+			select {
+			case <-done:
+				peak <- most
+				return
+			case <-time.After(20 * time.Millisecond):
+				most = max(most, anonymous(t, pid))
+			}
+		}
+	}()
+	return func() int64 { close(done); return <-peak }
+}
+
+// anonymous is the resident memory that the kernel cannot take back, in bytes:
+// what is mapped from files, as the index is, does not count.
+func anonymous(t *testing.T, pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	var kb int64
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			if _, err := fmt.Sscan(rest, &kb); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	return kb << 10
+}
