@@ -51,6 +51,12 @@ type put struct {
 // committed in one write, the rest becomes a blob.
 func (p *put) run(ctx context.Context, body io.Reader) (PutResult, error) {
 	limit := p.fs.policy.InlineLimit
+	if p.o.Size < 0 || p.o.Size > int64(limit) {
+		// The first read of a body may be what asks its sender for all of it.
+		if err := p.welcome(ctx); err != nil {
+			return p.res, err
+		}
+	}
 	buf := getBuffer(limit + 1)
 	defer putBuffer(buf)
 	n, end, err := readUpTo(body, *buf)
@@ -65,6 +71,15 @@ func (p *put) run(ctx context.Context, body io.Reader) (PutResult, error) {
 		}
 	}
 	return p.res, err
+}
+
+// welcome judges, before any of a body is read, whether it may be stored.
+func (p *put) welcome(ctx context.Context) error {
+	s, err := p.fs.locate(ctx, p.segs)
+	if err != nil {
+		return err
+	}
+	return p.admit(s)
 }
 
 // readUpTo fills b from r and tells whether r ended before. Unlike io.ReadFull
@@ -202,13 +217,6 @@ func (p *put) commit(ctx context.Context, s *spot, t *txn, e *efs.Entry) error {
 // entry. Whatever fails, no blob is left, unless the outcome of the commit is
 // unknown.
 func (p *put) large(ctx context.Context, body io.Reader) error {
-	s, err := p.fs.locate(ctx, p.segs)
-	if err != nil {
-		return err
-	}
-	if err := p.admit(s); err != nil { // before the body travels
-		return err
-	}
 	id := efs.NewID()
 	p.fs.contents.begin(id)
 	defer p.fs.contents.end(id)

@@ -89,6 +89,13 @@ func TestExpectContinueIsAnsweredOnlyWhenTheBodyIsWanted(t *testing.T) {
 	if resp.StatusCode != 400 {
 		t.Error(resp.Status)
 	}
+	conn = a.raw()
+	fmt.Fprint(conn, a.head("PUT", "/data/f", "Expect: 100-continue\r\nContent-Length: 3000000\r\nIf-None-Match: *\r\n"))
+	resp, err = http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	if resp.StatusCode != 412 {
+		t.Error("a large body that may not be stored:", resp.Status)
+	}
 }
 
 // A client that goes on sending after its store has failed is heard out, and

@@ -92,8 +92,9 @@ const (
 // under a body that still comes is reset, and the reset takes the answer
 // along. HTTP/2 has frames for that.
 func (b *body) drain() {
-	if b.err != nil || b.x.in == 0 || b.x.r.ProtoMajor > 1 {
-		return // over, not begun (the client may await 100 Continue), or no need
+	asks := b.x.in == 0 && b.x.r.Header.Get("Expect") != ""
+	if b.err != nil || asks || b.x.r.ProtoMajor > 1 {
+		return // over, not begun (the client awaits 100 Continue), or no need
 	}
 	b.x.setReadDeadline(time.Now().Add(drainTime))
 	_, _ = io.CopyN(io.Discard, b.src, drainBytes) // best effort
