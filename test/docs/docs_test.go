@@ -3,13 +3,15 @@
 // `$ ` are commands (continued by `> `), the lines below them what they
 // print. The blocks of one document run one after another in one shell in a
 // fresh directory, each command must succeed, and what it prints must fit
-// what the document shows; `…` stands for anything.
+// what the document shows; `…` stands for anything. The ports that documents
+// use, 8443 and 9443, are replaced by free ones.
 package docs
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +69,24 @@ func pattern(want []string) *regexp.Regexp {
 	return regexp.MustCompile(`^` + b.String() + `$`)
 }
 
+// freePorts puts ports that nobody uses in the place of the documents'.
+func freePorts(t *testing.T, doc string) string {
+	t.Helper()
+	for _, port := range []string{"8443", "9443"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // both are held until both are known
+		_, free, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc = strings.ReplaceAll(doc, port, free)
+	}
+	return doc
+}
+
 func TestDocuments(t *testing.T) {
 	files, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
@@ -79,7 +99,7 @@ func TestDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		steps := sessions(string(doc))
+		steps := sessions(freePorts(t, string(doc)))
 		if len(steps) == 0 {
 			continue
 		}
