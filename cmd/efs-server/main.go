@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/version"
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ func run(args []string) int {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	fmt.Fprintln(os.Stderr, "efs-server: "+err.Error())
+	fmt.Fprintln(os.Stderr, "efs-server: "+plain.Error(err))
 	return exitCode(err)
 }
 
@@ -63,6 +64,8 @@ func exitCode(err error) int {
 func rootCommand() *cobra.Command {
 	cmd := serveCommand()
 	cmd.AddCommand(keygenCommand(), healthcheckCommand(), versionCommand())
+	cmd.Version = version.String()
+	cmd.SetVersionTemplate("efs-server {{.Version}}\n")
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return cmd

@@ -37,7 +37,7 @@ Exit codes: 0 stopped when asked to, 1 failure, 2 usage or configuration,
 3 the starter key does not fit the root.`
 
 const serveExample = `  # a fresh root, on an unprivileged port
-  efs-server keygen > starter.key && chmod 600 starter.key
+  (umask 077; efs-server keygen > starter.key)
   efs-server --root /srv/efs --listen :8443 --starter-key-file starter.key
 
   # as a container's only process, with the key in its environment

@@ -94,6 +94,12 @@ func (c *ctl) createUser(cmd *cobra.Command, name string, f createUserFlags) err
 	if err != nil {
 		return err
 	}
+	created := false
+	defer func() {
+		if !created {
+			files.drop()
+		}
+	}()
 	request := admin.CreateUserRequest{FS: f.fs, User: name}
 	var private []byte
 	if f.generate {
@@ -119,6 +125,7 @@ func (c *ctl) createUser(cmd *cobra.Command, name string, f createUserFlags) err
 	if err != nil {
 		return err
 	}
+	created = true
 	if err := files.write(result, private); err != nil {
 		return fmt.Errorf("the user was made, but writing the files failed, and with them the TLS key is lost: %w\nRun `efsctl delete-user %s --fs %s` and create the user again", err, name, f.fs)
 	}

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/efs-project/efs/internal/admin"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/version"
 	"github.com/spf13/cobra"
 )
@@ -49,7 +51,7 @@ func run(args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	if text := err.Error(); errors.Is(err, context.Canceled) {
+	if text := plain.Error(err); errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "efsctl: interrupted")
 	} else if text != "" {
 		fmt.Fprintln(os.Stderr, "efsctl: "+text)
@@ -97,16 +99,20 @@ func rootCommand() *cobra.Command {
   efsctl create-fs user-data
   efsctl create-user app1 --fs user-data --key app1.asc --out ./app1
   efsctl fsck user-data --deep`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q", args[0])}
+				return usageError{unknownCommand(cmd, args[0])}
 			}
 			return nil
 		},
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
 	}
+	cmd.SetVersionTemplate("efsctl {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root := os.Getenv("EFS_ROOT")
 	if root == "" {
@@ -120,6 +126,14 @@ func rootCommand() *cobra.Command {
 		c.fsckCommand(), c.resolveCommand(), versionCommand(),
 	)
 	return cmd
+}
+
+// unknownCommand says what may have been meant.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Errorf("unknown command %q: did you mean %s?", name, strings.Join(near, " or "))
+	}
+	return fmt.Errorf("unknown command %q", name)
 }
 
 // client returns a client whose lines go to the command's output.

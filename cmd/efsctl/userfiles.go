@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,8 +24,9 @@ const (
 
 // userFiles is where a new user's files go.
 type userFiles struct {
-	dir string    // "": nowhere
-	tar io.Writer // instead of dir
+	dir  string    // "": nowhere
+	made bool      // dir was not there before
+	tar  io.Writer // instead of dir
 }
 
 // newUserFiles prepares the place before a user is made, and refuses to write over
@@ -39,6 +41,8 @@ func newUserFiles(cmd *cobra.Command, out string, generate bool) (*userFiles, er
 		}
 		return &userFiles{tar: cmd.OutOrStdout()}, nil
 	}
+	_, err := os.Lstat(out)
+	made := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(out, 0o700); err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
 	}
@@ -52,7 +56,14 @@ func newUserFiles(cmd *cobra.Command, out string, generate bool) (*userFiles, er
 			return nil, fmt.Errorf("%s exists: it may be another user's; give another directory, or move it away", path)
 		}
 	}
-	return &userFiles{dir: out}, nil
+	return &userFiles{dir: out, made: made}, nil
+}
+
+// drop takes back what was prepared for a user who was not made.
+func (k *userFiles) drop() {
+	if k.made {
+		_ = os.Remove(k.dir) // which is empty; if it is not, it is somebody's
+	}
 }
 
 type userFile struct {

@@ -129,7 +129,7 @@ func (d *Directory) RemoveKey(ctx context.Context, user, fingerprint string) err
 		rest := slices.DeleteFunc(u.Keys, func(k Key) bool { return strings.EqualFold(k.Fingerprint, fingerprint) })
 		switch {
 		case len(rest) == len(u.Keys):
-			return fmt.Errorf("user %s has no key %q (list-users shows them): %w", user, fingerprint, efs.ErrNotFound)
+			return fmt.Errorf("key %q of user %s: %w; list-users shows them", fingerprint, user, efs.ErrNotFound)
 		case len(rest) == 0:
 			return fmt.Errorf("user %s has no other key; add one first, or delete the user: %w", user, efs.ErrRefused)
 		}

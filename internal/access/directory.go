@@ -273,5 +273,5 @@ func (d *Directory) ListUsers(_ context.Context) ([]*User, error) {
 }
 
 func notFound(fs, user string) error {
-	return fmt.Errorf("no user %q in %s: %w", user, fs, efs.ErrNotFound)
+	return fmt.Errorf("user %q in %s: %w", user, fs, efs.ErrNotFound)
 }

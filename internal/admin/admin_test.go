@@ -104,7 +104,7 @@ func TestErrorKinds(t *testing.T) {
 		{"again", c.CreateFS(ctx, "user-data"), efs.ErrExists},
 		{"bad name", c.CreateFS(ctx, "No"), efs.ErrBadInput},
 		{"delete", c.DeleteFS(ctx, "nowhere"), efs.ErrNotFound},
-		{"unseal", c.Unseal(ctx, UnsealRequest{StarterKey: "x"}), efs.ErrExists},
+		{"unseal", c.Unseal(ctx, UnsealRequest{StarterKey: "x"}), efs.ErrRefused},
 		{"user", c.Revoke(ctx, "user-data", "nobody"), efs.ErrNotFound},
 	} {
 		if !errors.Is(tt.err, tt.want) {

@@ -75,6 +75,11 @@ func resolve(ctx context.Context, s *Server, _ *stream, r ResolveRequest) (any, 
 	if err := s.node.Serving(); err != nil {
 		return nil, err
 	}
+	if r.FS != "" {
+		if _, err := s.node.FS(r.FS); err != nil {
+			return nil, err
+		}
+	}
 	found := []ResolveResult{}
 	for _, f := range s.node.FileSystems() {
 		if r.FS != "" && f.Name() != r.FS {
@@ -89,7 +94,7 @@ func resolve(ctx context.Context, s *Server, _ *stream, r ResolveRequest) (any, 
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("no file or directory has the id %s now: it may have been deleted: %w", r.ID, efs.ErrNotFound)
+		return nil, fmt.Errorf("file or directory with id %s: %w; it may have been deleted", r.ID, efs.ErrNotFound)
 	}
 	return found, nil
 }

@@ -101,15 +101,30 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	defer clear(body) // may hold a starter key
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := &stream{w: w, flush: http.NewResponseController(w)}
+	log := s.log.With(append([]any{"command", name}, subject(body)...)...)
 	start := time.Now()
 	result, err := op(r.Context(), s, out, body)
 	if err != nil {
-		s.log.Warn("admin command failed", "command", name, "took", time.Since(start), "err", err)
+		log.Warn("admin command failed", "took", time.Since(start), "err", err)
 		out.send(Event{Error: failure(err)})
 		return
 	}
-	s.log.Info("admin command", "command", name, "took", time.Since(start))
+	log.Info("admin command", "took", time.Since(start))
 	out.result(result)
+}
+
+// subject is what the log tells of a request: whose file system and which user
+// it was about, so that the log shows who was let in and shut out.
+func subject(body []byte) (attrs []any) {
+	var about struct{ FS, User string }
+	_ = json.Unmarshal(body, &about) // the operation itself refuses what is malformed
+	if about.FS != "" {
+		attrs = append(attrs, "fs", about.FS)
+	}
+	if about.User != "" {
+		attrs = append(attrs, "user", about.User)
+	}
+	return attrs
 }
 
 // operation runs a command. body is its request in JSON.

@@ -171,9 +171,9 @@ func (n *Node) Init(ctx context.Context, show func(starterKey string) error) err
 	switch n.State() {
 	case StateWaiting:
 	case StateSealed:
-		return fmt.Errorf("this root is initialised: open it with `efsctl unseal` and its starter key: %w", efs.ErrExists)
+		return fmt.Errorf("the starter key of this root %w: open it with `efsctl unseal` and that key", efs.ErrExists)
 	default:
-		return fmt.Errorf("this root is initialised and in service: %w", efs.ErrExists)
+		return fmt.Errorf("the starter key of this root %w: it is initialised and in service", efs.ErrExists)
 	}
 	text, key, err := starter.Generate()
 	if err != nil {
@@ -188,7 +188,7 @@ func (n *Node) Init(ctx context.Context, show func(starterKey string) error) err
 
 // Unseal opens a sealed root with its starter key in base64. Errors:
 // efs.ErrBadInput (no such key), efs.ErrWrongKey, efs.ErrNotFound (the root
-// was never initialised), efs.ErrExists (it is open).
+// was never initialised), efs.ErrRefused (it is open).
 func (n *Node) Unseal(ctx context.Context, text string) error {
 	return n.unseal(ctx, func() (*starter.Found, error) {
 		key, err := starter.Parse(text)
@@ -211,9 +211,9 @@ func (n *Node) unseal(ctx context.Context, find func() (*starter.Found, error)) 
 	switch n.State() {
 	case StateSealed:
 	case StateWaiting:
-		return fmt.Errorf("this root was never initialised: `efsctl init` makes its starter key: %w", efs.ErrNotFound)
+		return fmt.Errorf("the starter key of this root: %w; it was never initialised: `efsctl init` makes one", efs.ErrNotFound)
 	default:
-		return fmt.Errorf("this root is not sealed: %w", efs.ErrExists)
+		return fmt.Errorf("this root is not sealed: %w", efs.ErrRefused)
 	}
 	key, err := find()
 	if err != nil {

@@ -157,7 +157,7 @@ func TestStates(t *testing.T) {
 	if n.Instance() == instance {
 		t.Error("two starts have the same instance")
 	}
-	wantError(t, "second unseal", n.Unseal(ctx, key), efs.ErrExists)
+	wantError(t, "second unseal", n.Unseal(ctx, key), efs.ErrRefused)
 }
 
 // A wrong key at start is refused, and nothing is written.
