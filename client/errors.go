@@ -65,11 +65,13 @@ func (e *Error) Error() string {
 	fmt.Fprintf(&b, "%s: ", e.Op)
 	switch {
 	case e.Detail != "" && e.Title != "" && !strings.EqualFold(e.Title, e.Detail):
-		fmt.Fprintf(&b, "%s: %s", e.Title, e.Detail)
+		fmt.Fprintf(&b, "%s. %s", e.Title, e.Detail)
 	case e.Detail != "":
 		b.WriteString(e.Detail)
 	case e.Title != "":
 		b.WriteString(e.Title)
+	case e.Status == http.StatusNotFound:
+		b.WriteString("there is nothing at this path")
 	case statusKinds[e.Status] != nil:
 		b.WriteString(statusKinds[e.Status].Error())
 	default:

@@ -98,6 +98,10 @@ func input(cmd *cobra.Command, args []string) (in io.Reader, done func(), err er
 	if err != nil {
 		return nil, nil, err
 	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		_ = f.Close()
+		return nil, nil, fmt.Errorf("%s is a directory: copy it with efs cp -r", args[0])
+	}
 	return f, func() { _ = f.Close() }, nil // read only
 }
 
@@ -155,7 +159,7 @@ func mvCommand(a *app) *cobra.Command {
 		Short: "Rename or move files and directories within a file system",
 		Long: `Rename or move files and directories within a file system, each in one step:
 others see it at one place, never at both or neither.`,
-		Example:           "  efs mv drive:/a.txt drive:/b.txt\n  efs mv drive:/2025/*.pdf drive:/archive/",
+		Example:           "  efs mv drive:/a.txt drive:/b.txt\n  efs mv drive:/2025/a.pdf drive:/2025/b.pdf drive:/archive/",
 		Args:              args(cobra.MinimumNArgs(2)),
 		ValidArgsFunction: a.completePlaces,
 		RunE: func(cmd *cobra.Command, args []string) error {

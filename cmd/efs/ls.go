@@ -42,7 +42,7 @@ Characters that could deceive a terminal are shown as '?' on one.`,
 					if i > 0 {
 						fmt.Fprintln(out)
 					}
-					fmt.Fprintf(out, "%s:\n", printable(out, arg))
+					fmt.Fprintf(out, "%s:\n", printable(out, p.String()))
 				}
 				if err := ls(cmd.Context(), out, p, long, recursive, asJSON); err != nil {
 					return err

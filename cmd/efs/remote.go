@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -57,8 +58,6 @@ are kept in $XDG_CONFIG_HOME/efs/remotes.toml; keys stay where they are.`,
 	f.StringVar(&r.Cert, "cert", "", "client certificate with its key (clientCert.crt)")
 	f.StringVar(&r.CA, "ca", "", "CA that signed the server's certificate (default: the system's authorities)")
 	f.BoolVar(&check, "check", false, "log in before remembering it")
-	_ = cmd.MarkFlagRequired("key")  // fails only for a flag that is not there
-	_ = cmd.MarkFlagRequired("cert") // likewise
 	return cmd
 }
 
@@ -72,6 +71,9 @@ func (a *app) addRemote(cmd *cobra.Command, name string, r remote, check bool) e
 		return usageError{err}
 	}
 	r.URL = u.String()
+	if r.Key == "" || r.Cert == "" {
+		return usageError{errors.New("--key and --cert are needed: the key that signs your login, and the client certificate (clientCert.crt) that the administrator gave you")}
+	}
 	if err := r.absolute(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,15 +44,26 @@ Environment:
 
 		SuggestionsMinimumDistance: 2,
 	}
+	root.SetVersionTemplate("efs {{.Version}}\n")
 	root.PersistentFlags().StringVar(&a.passphraseFile, "passphrase-file", "", "file with the passphrase of the key, instead of asking")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (%s --help tells more)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(remoteCommand(a), cpCommand(a), lsCommand(a), catCommand(a), putCommand(a), rmCommand(a),
-		mvCommand(a), mkdirCommand(a), statCommand(a), treeCommand(a))
+		mvCommand(a), mkdirCommand(a), statCommand(a), treeCommand(a), versionCommand())
 	root.Args = unknownCommand
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return root
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Example: "  efs version", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "efs "+version.String())
+			return err
+		},
+	}
 }
 
 // unknownCommand refuses a first word that is no command.
@@ -66,11 +78,21 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	return usageError{fmt.Errorf("%s (%s --help lists them)", text, cmd.CommandPath())}
 }
 
+// miscount says what is wrong with the number of arguments given.
+func miscount(cmd *cobra.Command, check cobra.PositionalArgs, given []string) string {
+	for more := slices.Clone(given); len(more) < len(given)+2; {
+		if more = append(more, ""); check(cmd, more) == nil {
+			return "something is missing"
+		}
+	}
+	return fmt.Sprintf("%q is too much", given[len(given)-1])
+}
+
 // args makes a wrong number of arguments a usage error that shows the form.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if err := check(cmd, given); err != nil {
-			return usageError{fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
+			return usageError{fmt.Errorf("%s: %s; usage: %s", cmd.Name(), miscount(cmd, check, given), cmd.UseLine())}
 		}
 		return nil
 	}

@@ -113,7 +113,7 @@ func TestAtATerminal(t *testing.T) {
 	x.typeIn("get /word -\r")
 	x.expect("here")
 	x.typeIn("get /nothing\r")
-	x.expect("not found")
+	x.expect("there is nothing at this path")
 	x.typeIn("clear-cache\r")
 	x.expect("(y/N) :")
 	x.typeIn("y\r")
