@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 )
 
@@ -78,6 +79,13 @@ func (c *Client) explain(err error) error {
 			"Use one of the server's names, or start the server with --hostname %s", host, name, c.base.Hostname()), err}
 	case errors.As(err, &invalid):
 		return &trustError{fmt.Sprintf("%s is not trusted: %v. Check the clock of this machine and the server's certificate", host, invalid), err}
+	}
+	var lookup *net.DNSError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("talking to %s: %w: is the server running, and is that its port?", host, err)
+	case errors.As(err, &lookup) && lookup.IsNotFound:
+		return fmt.Errorf("there is no host %s: check the server's address", c.base.Hostname())
 	}
 	return fmt.Errorf("talking to %s: %w", host, err)
 }

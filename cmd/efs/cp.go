@@ -95,7 +95,11 @@ func carryOut(cmd *cobra.Command, plan *transfer.Plan, f cpFlags) error {
 	}
 	res, err := transfer.Run(cmd.Context(), plan, transfer.Options{
 		Workers: f.workers, NoOverwrite: f.noOverwrite, Progress: bar.add,
-		Failed: func(it transfer.Item, err error) { bar.say("efs: copying %s to %s: %v", it.Source(), it.Target(), err) },
+		Failed: func(it transfer.Item, err error) {
+			if cmd.Context().Err() == nil { // who interrupts efs need not be told of each file
+				bar.say("efs: copying %s to %s: %v", it.Source(), it.Target(), err)
+			}
+		},
 		Copied: func(it transfer.Item) {
 			if f.verbose {
 				bar.say("%s -> %s", it.Source(), it.Target())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -93,6 +94,9 @@ func (s *shell) rm(ctx context.Context, args []string) error {
 			err = s.client.RemoveAll(ctx, path)
 		} else {
 			err = s.client.Remove(ctx, path, client.RemoveOptions{})
+		}
+		if errors.Is(err, client.ErrNotEmpty) && !recursive {
+			return fmt.Errorf("%s is a directory and not empty: remove it with all below it by rm -r", shown(path))
 		}
 		if err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 )
 
 // kinds are for programs; the texts that wrap them say the same in more words.
-var kinds = []error{efs.ErrBadInput, efs.ErrUnavailable, efs.ErrRefused}
+var kinds = []error{efs.ErrBadInput, efs.ErrUnavailable, efs.ErrRefused, efs.ErrSealed, efs.ErrWrongKey}
 
 // Error is the text of err without the kind of failure that stands before or
 // after a text which tells more.
@@ -17,10 +17,11 @@ func Error(err error) string {
 	for _, kind := range kinds {
 		text = strings.TrimSuffix(text, ": "+kind.Error())
 	}
-	bad := efs.ErrBadInput.Error() + ": "
-	before, after, found := strings.Cut(text, bad)
-	if !found || before != "" && !strings.HasSuffix(before, ": ") {
-		return text
+	for _, kind := range []error{efs.ErrBadInput, efs.ErrWrongKey} {
+		before, after, found := strings.Cut(text, kind.Error()+": ")
+		if found && (before == "" || strings.HasSuffix(before, ": ")) {
+			text = before + after
+		}
 	}
-	return before + after
+	return text
 }

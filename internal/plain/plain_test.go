@@ -19,6 +19,8 @@ func TestErrorLeavesOutTheKindWhereMoreIsSaid(t *testing.T) {
 		{fmt.Errorf("%w: it is empty", efs.ErrBadInput), "it is empty"},
 		{fmt.Errorf("another server runs: stop it: %w", efs.ErrUnavailable), "another server runs: stop it"},
 		{fmt.Errorf("user %q in %s: %w", "a", "fs", efs.ErrExists), `user "a" in fs: already exists`},
+		{fmt.Errorf("root r: %w: the key does not fit", efs.ErrWrongKey), "root r: the key does not fit"},
+		{fmt.Errorf("the server is sealed: open it: %w", efs.ErrSealed), "the server is sealed: open it"},
 		{errors.New("a malformed input: b"), "a malformed input: b"},
 	} {
 		if got := Error(c.err); got != c.want {
