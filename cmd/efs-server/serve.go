@@ -104,7 +104,9 @@ func openNode(ctx context.Context, cfg *config.Config, rollback []string, log *s
 		source.Keyring = cfg.Starter.Keyring
 	}
 	if cfg.Starter.Prompt {
-		source.Prompt = func(text string) ([]byte, error) { return prompt.Secret(ctx, text) }
+		source.Prompt = func(text string) ([]byte, error) {
+			return prompt.Secret(ctx, func() ([]byte, error) { return starter.TerminalPrompt(text) })
+		}
 	}
 	key, err := starter.Find(filepath.Join(cfg.Root, ".server"), source)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/plain"
 )
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
@@ -264,7 +265,7 @@ func each(cmd *cobra.Command, args []string, do func(arg string) error) error {
 			return err
 		}
 		failed++
-		fmt.Fprintln(cmd.ErrOrStderr(), "efs:", err)
+		fmt.Fprintln(cmd.ErrOrStderr(), "efs:", plain.Error(err))
 	}
 	if failed > 0 {
 		return errReported

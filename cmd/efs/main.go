@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/transfer"
 )
 
@@ -38,7 +39,7 @@ func run() int {
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "efs: interrupted")
 	default:
-		fmt.Fprintln(os.Stderr, "efs:", err)
+		fmt.Fprintln(os.Stderr, "efs:", plain.Error(err))
 	}
 	if errors.Is(err, transfer.ErrUsage) {
 		return exitUsage

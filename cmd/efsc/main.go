@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/efs-project/efs/internal/connect"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/version"
 )
 
@@ -41,7 +42,10 @@ func run() int {
 	case errors.Is(err, errReported):
 		return exitFailure
 	}
-	fmt.Fprintln(os.Stderr, "efsc:", err)
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	fmt.Fprintln(os.Stderr, "efsc:", plain.Error(err))
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
@@ -110,7 +114,9 @@ Exit status: 0 all was done, 1 something failed, 2 the command was not understoo
 // start logs in, tells so, and runs the shell.
 func start(ctx context.Context, f flags) error {
 	f.connect.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	signer, err := f.connect.Signer()
+	asking, answered := signal.NotifyContext(ctx, os.Interrupt)
+	signer, err := f.connect.Signer(asking)
+	answered()
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/plain"
 )
 
 // shell is one session at the prompt or from a script.
@@ -89,7 +90,7 @@ func (s *shell) perform(line string) {
 	}
 	if err != nil {
 		s.failed = true
-		fmt.Fprintln(s.errs, "efsc:", err)
+		fmt.Fprintln(s.errs, "efsc:", plain.Error(err))
 	}
 }
 

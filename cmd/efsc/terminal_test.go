@@ -211,8 +211,15 @@ func TestPassphraseIsAskedForAndNotShown(t *testing.T) {
 		t.Fatalf("ssh-keygen: %v\n%s", err, out)
 	}
 	server.Ctl("create-user", "ssh", "--fs", kit.FS, "--key", key+".pub", "--out", dir)
-	x := atTerminal(t, kit.Bin(t, "efsc")+" -h "+strings.TrimPrefix(server.URL, "https://")+
-		" -u "+key+" -c "+dir+"/clientCert.crt --ca "+dir+"/ca.crt")
+	command := kit.Bin(t, "efsc") + " -h " + strings.TrimPrefix(server.URL, "https://") +
+		" -u " + key + " -c " + dir + "/clientCert.crt --ca " + dir + "/ca.crt"
+	x := atTerminal(t, command)
+	x.expect("Passphrase for " + key + ":")
+	x.typeIn("\x03")
+	x.expect("efsc: interrupted")
+	_ = x.cmd.Wait() // which ends with a failure
+
+	x = atTerminal(t, command)
 	x.expect("Passphrase for " + key + ":")
 	time.Sleep(50 * time.Millisecond) // the terminal stops showing keys after the question
 	x.typeIn("geheim\r")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/efs-project/efs/internal/admin"
 	"github.com/efs-project/efs/internal/prompt"
+	"github.com/efs-project/efs/internal/starter"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -92,7 +93,7 @@ func readSecret(cmd *cobra.Command, file, question string) (string, error) {
 		defer f.Close()
 		in = f
 	} else if file == "" && isTerminal(in) {
-		b, err := prompt.Secret(cmd.Context(), question)
+		b, err := prompt.Secret(cmd.Context(), func() ([]byte, error) { return starter.TerminalPrompt(question) })
 		if err != nil {
 			return "", err
 		}

@@ -69,11 +69,29 @@ func (c *ctl) revokeCommand() *cobra.Command {
 		})
 }
 
+// userNames completes the first argument: a user of fs.
+func (c *ctl) userNames(cmd *cobra.Command, fs string, given []string) (names []string) {
+	if fs == "" || len(given) > 0 {
+		return nil
+	}
+	users, err := c.client(cmd).ListUsers(cmd.Context(), fs)
+	if err != nil {
+		return nil // completion has nowhere to say why
+	}
+	for _, u := range users {
+		names = append(names, u.Name)
+	}
+	return names
+}
+
 // userCommand is a command on one user.
 func (c *ctl) userCommand(use, short, long, example string, run func(cmd *cobra.Command, fs, user string) error) *cobra.Command {
 	var fs string
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Example: example, Args: args("NAME"),
+		ValidArgsFunction: func(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return c.userNames(cmd, fs, given), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := needFS(cmd, fs); err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/prompt"
 )
 
 // PassphraseFileEnv names the environment variable that points to a file with
@@ -37,7 +38,7 @@ type Options struct {
 
 // Dial loads the key and logs in.
 func Dial(ctx context.Context, o Options) (*client.Client, error) {
-	signer, err := o.Signer()
+	signer, err := o.Signer(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +56,9 @@ func DialWith(ctx context.Context, o Options, signer client.Signer) (*client.Cli
 // maxPublicKey bounds how much of a file is looked at for a public key.
 const maxPublicKey = 64 << 10
 
-// Signer loads the key, or finds it in ssh-agent.
-func (o *Options) Signer() (client.Signer, error) {
+// Signer loads the key, or finds it in ssh-agent. It returns ctx's error if ctx
+// ends while a person is asked for the passphrase.
+func (o *Options) Signer(ctx context.Context) (client.Signer, error) {
 	if o.Key == "" {
 		return nil, errors.New("no key to log in with: give the private key file, the .pub file of a key in ssh-agent, or 'agent'")
 	}
@@ -70,7 +72,7 @@ func (o *Options) Signer() (client.Signer, error) {
 	if pub != nil {
 		return client.AgentKey(pub)
 	}
-	return client.LoadKey(o.Key, o.passphrase)
+	return client.LoadKey(o.Key, func(question string) ([]byte, error) { return o.passphrase(ctx, question) })
 }
 
 // publicKeyLine returns the contents of a file that holds an OpenSSH public
@@ -93,7 +95,7 @@ func publicKeyLine(file string) ([]byte, error) {
 
 // passphrase reads the key's passphrase from the file that was named for it,
 // else from the terminal without showing it.
-func (o *Options) passphrase(prompt string) ([]byte, error) {
+func (o *Options) passphrase(ctx context.Context, question string) ([]byte, error) {
 	file := o.PassphraseFile
 	if file == "" {
 		file = os.Getenv(PassphraseFileEnv)
@@ -108,18 +110,18 @@ func (o *Options) passphrase(prompt string) ([]byte, error) {
 	if o.NoPrompt {
 		return nil, errors.New("the key is protected by a passphrase")
 	}
-	return AskSecret(prompt)
+	return prompt.Secret(ctx, func() ([]byte, error) { return askSecret(question) })
 }
 
-// AskSecret asks at the terminal, whatever standard input is, and does not
+// askSecret asks at the terminal, whatever standard input is, and does not
 // show what is typed.
-func AskSecret(prompt string) ([]byte, error) {
+func askSecret(question string) ([]byte, error) {
 	tty, err := openTerminal()
 	if err != nil {
 		return nil, fmt.Errorf("the key is protected by a passphrase, and there is no terminal to ask at: name a file that holds it with --passphrase-file or %s", PassphraseFileEnv)
 	}
 	defer tty.Close()
-	if _, err := fmt.Fprint(tty.out, strings.TrimSuffix(prompt, " ")+" "); err != nil {
+	if _, err := fmt.Fprint(tty.out, strings.TrimSuffix(question, " ")+" "); err != nil {
 		return nil, err
 	}
 	secret, err := term.ReadPassword(int(tty.in.Fd()))

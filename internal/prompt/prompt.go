@@ -7,16 +7,14 @@ import (
 	"context"
 	"os"
 
-	"github.com/efs-project/efs/internal/starter"
 	"golang.org/x/term"
 )
 
-// Secret asks on the controlling terminal without echo. It returns ctx's error
-// when ctx ends first, with the terminal as it was. The caller wipes the
-// answer.
-func Secret(ctx context.Context, text string) ([]byte, error) {
-	restore := remember()
-	return Read(ctx, func() ([]byte, error) { return starter.TerminalPrompt(text) }, restore)
+// Secret calls ask, which asks on the controlling terminal without echo. It
+// returns ctx's error when ctx ends first, with the terminal as it was. The
+// caller wipes the answer.
+func Secret(ctx context.Context, ask func() ([]byte, error)) ([]byte, error) {
+	return Read(ctx, ask, remember())
 }
 
 // Read calls read, which may wait for a person, and returns what it returns.

@@ -44,9 +44,9 @@ func AgentSigner(pub *Public) (Signer, error) {
 	}
 	switch {
 	case len(found) == 0 && pub != nil:
-		return nil, fmt.Errorf("ssh-agent: key %s is not in it (ssh-add adds it): %w", pub.Fingerprint(), efs.ErrNotFound)
+		return nil, fmt.Errorf("ssh-agent: key %s: %w; ssh-add adds it", pub.Fingerprint(), efs.ErrNotFound)
 	case len(found) == 0:
-		return nil, fmt.Errorf("ssh-agent: no ssh-ed25519 key in it (ssh-add adds one): %w", efs.ErrNotFound)
+		return nil, fmt.Errorf("ssh-agent: ssh-ed25519 key: %w; ssh-add adds one", efs.ErrNotFound)
 	case len(found) > 1:
 		return nil, bad("ssh-agent: several ssh-ed25519 keys (%s); say which by giving its .pub file", strings.Join(names, ", "))
 	}
@@ -60,11 +60,11 @@ func AgentSigner(pub *Public) (Signer, error) {
 func agentKeys() ([]ssh.Signer, func(), error) {
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	if socket == "" {
-		return nil, nil, fmt.Errorf("ssh-agent: SSH_AUTH_SOCK is not set (start one with eval $(ssh-agent)): %w", efs.ErrNotFound)
+		return nil, nil, fmt.Errorf("ssh-agent %w: SSH_AUTH_SOCK is not set; start one with eval $(ssh-agent)", efs.ErrNotFound)
 	}
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ssh-agent: no answer at SSH_AUTH_SOCK: %w", efs.ErrNotFound)
+		return nil, nil, fmt.Errorf("ssh-agent %w: nothing answers at SSH_AUTH_SOCK", efs.ErrNotFound)
 	}
 	done := func() { conn.Close() }
 	if err := conn.SetDeadline(time.Now().Add(agentPatience)); err != nil {
@@ -90,7 +90,7 @@ func agentKey(pub *Public) (ssh.Signer, func(), error) {
 		}
 	}
 	done()
-	return nil, nil, fmt.Errorf("ssh-agent: key %s is no longer in it: %w", pub.Fingerprint(), efs.ErrNotFound)
+	return nil, nil, fmt.Errorf("ssh-agent: key %s: %w any more", pub.Fingerprint(), efs.ErrNotFound)
 }
 
 // sshBlob returns the SSH wire form of a plain key.
