@@ -97,13 +97,26 @@ func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
 	}
 	c := &Config{}
 	if err := k.Unmarshal("", c); err != nil {
-		return nil, fmt.Errorf("settings: %w", err)
+		return nil, fmt.Errorf("setting %s", strings.ReplaceAll(decodeError(err).Error(), "\n", "; "))
 	}
 	c.Unknown = unknown
 	if c.Root, err = filepath.Abs(c.Root); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
 	return c, c.Validate()
+}
+
+// decodeError takes away the preamble that mapstructure puts before its errors,
+// each of which begins with the name of a setting.
+func decodeError(err error) error {
+	var joined interface {
+		error
+		Unwrap() []error
+	}
+	if errors.As(err, &joined) {
+		return joined
+	}
+	return err
 }
 
 func configFile(fs *pflag.FlagSet, environ []string) string {
