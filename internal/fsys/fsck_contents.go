@@ -164,6 +164,11 @@ func (c *checker) inlineInUse(id efs.ID, sealed []byte) (bool, error) {
 
 // blobs checks that something refers to every blob.
 func (c *checker) blobs() error {
+	select { // what start-up is about to remove is no orphan
+	case <-c.fs.work.begun:
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
 	err := c.fs.queued(c.ctx, func(efs.Release) error {
 		c.report.Queued++
 		return nil

@@ -29,6 +29,7 @@ type work struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	wake   chan struct{} // there is something to do
+	begun  chan struct{} // closed when the blobs of the last run have been settled
 
 	mu     sync.Mutex
 	settle []efs.ID // blobs to be settled; what does not fit is settled after the next start
@@ -38,6 +39,7 @@ type work struct {
 func (w *work) init() {
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.wake = make(chan struct{}, 1)
+	w.begun = make(chan struct{})
 }
 
 // start begins the background work of fs. leftovers are blobs that were found
@@ -48,6 +50,7 @@ func (w *work) start(fs *FS, leftovers []efs.ID) {
 	w.wg.Go(func() { fs.every(purgeEvery, "purging the quarantine", fs.purge) })
 	w.wg.Go(func() {
 		fs.report("settling blobs of the last run", fs.settleLeftovers(w.ctx, leftovers))
+		close(w.begun)
 		fs.houseKeeping()
 	})
 }

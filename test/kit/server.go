@@ -64,7 +64,6 @@ func NewShipped(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	return newServer(t, filepath.Join(t.TempDir(), "efs"), dir, args)
 }
 
@@ -108,11 +107,7 @@ func (s *Server) TryStart() error {
 	addr := l.Addr().String()
 	l.Close()
 	args := append([]string{"--root", s.Root, "--listen", addr, "--starter-key-file", s.KeyFile}, s.Args...)
-	binary := filepath.Join(s.bin, "efs-server")
-	if s.bin == "" {
-		binary = Bin(s.t, "efs-server")
-	}
-	s.cmd = exec.Command(binary, args...)
+	s.cmd = exec.Command(s.binary("efs-server"), args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -143,6 +138,13 @@ func (s *Server) waitReady(limit time.Duration) error {
 		}
 	}
 	return fmt.Errorf("not ready after %s", limit)
+}
+
+func (s *Server) binary(name string) string {
+	if s.bin != "" {
+		return filepath.Join(s.bin, name)
+	}
+	return Bin(s.t, name)
 }
 
 // Running reports whether the process was started and not ended by the test.
@@ -180,7 +182,7 @@ func (s *Server) Log() string { return s.log.String() }
 // TryCtl runs efsctl on this server and returns its output, both streams
 // together.
 func (s *Server) TryCtl(args ...string) (string, error) {
-	cmd := exec.Command(Bin(s.t, "efsctl"), append([]string{"--root", s.Root}, args...)...)
+	cmd := exec.Command(s.binary("efsctl"), append([]string{"--root", s.Root}, args...)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
