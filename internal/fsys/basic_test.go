@@ -32,6 +32,7 @@ func TestStoresOfEverySizeReadBack(t *testing.T) {
 	for i, n := range sizes {
 		e.holds("dir/sub/"+strings.Repeat("x", i+1), data(uint64(i), n))
 	}
+	e.idle()
 	if r := e.clean(); r.Files != int64(len(sizes)) || r.Directories != 2 || !r.UsageChecked {
 		t.Errorf("fsck counts %+v", r)
 	}

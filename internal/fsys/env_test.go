@@ -208,9 +208,8 @@ func (e *env) idle() {
 		e.check(err)
 		detached, err := e.o.Index.Scan(ctx, efs.SpaceMeta, []byte{metaDetached}, nil, 1)
 		e.check(err)
-		e.work.mu.Lock()
-		unsettled := len(e.work.settle)
-		e.work.mu.Unlock()
+		unsettled := 0 // asked of the blobs, as the worker takes them off its list before it moves them
+		e.check(e.o.Blobs.Unsettled(ctx, func(efs.BlobInfo) error { unsettled++; return nil }))
 		if len(queue)+len(detached)+unsettled == 0 {
 			return
 		}
