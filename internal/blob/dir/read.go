@@ -57,7 +57,10 @@ func (s *Store) find(id efs.ID) (*os.File, error) {
 		if err == nil {
 			return os.NewFile(uintptr(fd), rel), nil
 		}
-		if try == 2 || !errors.Is(err, unix.ENOENT) {
+		// EXDEV: settled between being found in .new and being opened, so that
+		// to the kernel it is beneath .new no more.
+		moved := try == 1 && errors.Is(err, unix.EXDEV)
+		if try == 2 || !moved && !errors.Is(err, unix.ENOENT) {
 			return nil, err
 		}
 	}
