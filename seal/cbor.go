@@ -2,10 +2,11 @@ package seal
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"unicode/utf8"
+
+	"github.com/efs-project/efs/internal/detcbor"
 )
 
 // The format uses a small part of CBOR (RFC 8949) in its deterministic form
@@ -27,36 +28,21 @@ const (
 
 const cborDepth = 8 // nesting that skip follows
 
-func appendHead(b []byte, major byte, v uint64) []byte {
-	m := major << 5
-	switch {
-	case v < 24:
-		return append(b, m|byte(v))
-	case v <= math.MaxUint8:
-		return append(b, m|24, byte(v))
-	case v <= math.MaxUint16:
-		return binary.BigEndian.AppendUint16(append(b, m|25), uint16(v))
-	case v <= math.MaxUint32:
-		return binary.BigEndian.AppendUint32(append(b, m|26), uint32(v))
-	}
-	return binary.BigEndian.AppendUint64(append(b, m|27), v)
-}
-
-func appendUint(b []byte, v uint64) []byte { return appendHead(b, cborUint, v) }
+func appendUint(b []byte, v uint64) []byte { return detcbor.AppendHead(b, cborUint, v) }
 
 func appendInt(b []byte, v int64) []byte {
 	if v < 0 {
-		return appendHead(b, cborNint, uint64(-1-v))
+		return detcbor.AppendHead(b, cborNint, uint64(-1-v))
 	}
 	return appendUint(b, uint64(v))
 }
 
 func appendBytes(b, v []byte) []byte {
-	return append(appendHead(b, cborBytes, uint64(len(v))), v...)
+	return append(detcbor.AppendHead(b, cborBytes, uint64(len(v))), v...)
 }
 
 func appendText(b []byte, v string) []byte {
-	return append(appendHead(b, cborText, uint64(len(v))), v...)
+	return append(detcbor.AppendHead(b, cborText, uint64(len(v))), v...)
 }
 
 // cborReader walks over one item. The first error sticks; every method then

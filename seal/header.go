@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"github.com/efs-project/efs/internal/detcbor"
 )
 
 // magic begins every sealed file; its last byte is the version of the format.
@@ -278,17 +280,17 @@ func (h *Header) encode() error {
 	if h.Compression != CompressNone {
 		n++
 	}
-	b = appendHead(b, cborMap, n)
+	b = detcbor.AppendHead(b, cborMap, n)
 	b = appendBytes(appendUint(b, hdrFS), h.FS[:])
 	b = appendBytes(appendUint(b, hdrContent), h.Content[:])
 	b = appendUint(appendUint(b, hdrSegmentSize), uint64(h.SegmentSize))
 	b = appendUint(appendUint(b, hdrCompression), uint64(h.Compression))
 	b = appendUint(appendUint(b, hdrPadding), uint64(h.Padding))
-	b = appendHead(appendUint(b, hdrStages), cborArray, uint64(len(h.Stages)))
+	b = detcbor.AppendHead(appendUint(b, hdrStages), cborArray, uint64(len(h.Stages)))
 	for _, st := range h.Stages {
-		b = appendHead(b, cborMap, 2)
+		b = detcbor.AppendHead(b, cborMap, 2)
 		b = appendUint(appendUint(b, stageSuite), uint64(st.Suite))
-		b = appendHead(appendUint(b, stageSlots), cborArray, uint64(len(st.Slots)))
+		b = detcbor.AppendHead(appendUint(b, stageSlots), cborArray, uint64(len(st.Slots)))
 		for i := range st.Slots {
 			b = st.Slots[i].append(b)
 		}
@@ -313,7 +315,7 @@ func (s *Slot) append(b []byte) []byte {
 			n++
 		}
 	}
-	b = appendHead(b, cborMap, n)
+	b = detcbor.AppendHead(b, cborMap, n)
 	b = appendUint(appendUint(b, slotType), uint64(s.Type))
 	if len(s.Key) > 0 {
 		b = appendBytes(appendUint(b, slotKey), s.Key)
@@ -322,7 +324,7 @@ func (s *Slot) append(b []byte) []byte {
 		b = appendBytes(appendUint(b, slotSalt), s.Salt)
 	}
 	if len(s.Params) > 0 {
-		b = appendHead(appendUint(b, slotParams), cborArray, uint64(len(s.Params)))
+		b = detcbor.AppendHead(appendUint(b, slotParams), cborArray, uint64(len(s.Params)))
 		for _, v := range s.Params {
 			b = appendUint(b, v)
 		}

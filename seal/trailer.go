@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/efs-project/efs/internal/detcbor"
 )
 
 // The keys of the trailer record's maps. In the record unknown keys are
@@ -124,7 +126,7 @@ func appendMeta(b []byte, m map[string]string) []byte {
 	slices.SortFunc(keys, func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
 	})
-	b = appendHead(b, cborMap, uint64(len(m)))
+	b = detcbor.AppendHead(b, cborMap, uint64(len(m)))
 	for _, k := range keys {
 		b = appendText(appendText(b, k), m[k])
 	}

@@ -1,9 +1,6 @@
 package fsys
 
 import (
-	"encoding/binary"
-	"math"
-
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/detcbor"
 )
@@ -69,7 +66,7 @@ func appendEntry(b []byte, e *efs.Entry) []byte {
 	w.nonzero(7, uint64(e.DigestKind))
 	if len(e.Extents) > 0 {
 		w.key(8)
-		w.b = appendHead(w.b, majorArray, uint64(len(e.Extents)))
+		w.b = detcbor.AppendHead(w.b, majorArray, uint64(len(e.Extents)))
 		for i := range e.Extents {
 			w.b = appendExtent(w.b, &e.Extents[i])
 		}
@@ -116,13 +113,13 @@ func (w *mapWriter) end() []byte {
 }
 
 func (w *mapWriter) key(k uint64) {
-	w.b = appendHead(w.b, majorUint, k)
+	w.b = detcbor.AppendHead(w.b, majorUint, k)
 	w.n++
 }
 
 func (w *mapWriter) uint(k, v uint64) {
 	w.key(k)
-	w.b = appendHead(w.b, majorUint, v)
+	w.b = detcbor.AppendHead(w.b, majorUint, v)
 }
 
 func (w *mapWriter) nonzero(k, v uint64) {
@@ -134,20 +131,20 @@ func (w *mapWriter) nonzero(k, v uint64) {
 func (w *mapWriter) int(k uint64, v int64) {
 	w.key(k)
 	if v < 0 {
-		w.b = appendHead(w.b, majorNint, uint64(-1-v))
+		w.b = detcbor.AppendHead(w.b, majorNint, uint64(-1-v))
 	} else {
-		w.b = appendHead(w.b, majorUint, uint64(v))
+		w.b = detcbor.AppendHead(w.b, majorUint, uint64(v))
 	}
 }
 
 func (w *mapWriter) bytes(k uint64, v []byte) {
 	w.key(k)
-	w.b = append(appendHead(w.b, majorBytes, uint64(len(v))), v...)
+	w.b = append(detcbor.AppendHead(w.b, majorBytes, uint64(len(v))), v...)
 }
 
 func (w *mapWriter) text(k uint64, v string) {
 	w.key(k)
-	w.b = append(appendHead(w.b, majorText, uint64(len(v))), v...)
+	w.b = append(detcbor.AppendHead(w.b, majorText, uint64(len(v))), v...)
 }
 
 // optional writes a text unless it is empty.
@@ -155,20 +152,4 @@ func (w *mapWriter) optional(k uint64, v string) {
 	if v != "" {
 		w.text(k, v)
 	}
-}
-
-// appendHead appends the beginning of an item, in its shortest form.
-func appendHead(b []byte, major byte, v uint64) []byte {
-	m := major << 5
-	switch {
-	case v < 24:
-		return append(b, m|byte(v))
-	case v <= math.MaxUint8:
-		return append(b, m|24, byte(v))
-	case v <= math.MaxUint16:
-		return binary.BigEndian.AppendUint16(append(b, m|25), uint16(v))
-	case v <= math.MaxUint32:
-		return binary.BigEndian.AppendUint32(append(b, m|26), uint32(v))
-	}
-	return binary.BigEndian.AppendUint64(append(b, m|27), v)
 }
