@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the four binaries into bin/ (static, without cgo)
@@ -41,6 +41,11 @@ bench: ## EFS beside MinIO and nginx on this machine; prints the ratios
 	@scripts/deps bench
 	@$(MAKE) --no-print-directory build
 	@scripts/bench
+
+.PHONY: bench-scale
+bench-scale: ## growth to 11 million files: rates, pages, index, memory (30 min, 45 GiB); SCALE='...' for less
+	@$(MAKE) --no-print-directory build
+	@scripts/bench-scale $(SCALE)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s) each
