@@ -257,7 +257,7 @@ const (
 	SpaceVersions                  // file id ‖ version → an older entry or a delete marker
 	SpaceContents                  // content id → content record, where it is not the default
 	SpaceUploads                   // upload id ‖ part → leased part
-	SpaceNames                     // directory id ‖ … → blocks of sorted names, for large directories
+	SpaceNames                     // directory id ‖ … → sorted names of a large directory
 	SpaceAccess                    // kind ‖ token → users, keys, certificates, revocations, grants
 	SpaceMeta                      // policy history, work to be resumed (detached directories, moves)
 	spaceEnd

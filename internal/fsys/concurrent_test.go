@@ -96,7 +96,12 @@ func TestReadersSeeOneVersionWhole(t *testing.T) {
 // confirmed is where the tree says or was deleted with it, and nothing is left
 // in a tree that is gone.
 func TestNothingIsConfirmedIntoATreeThatIsGone(t *testing.T) {
-	e := newEnv(t)
+	for _, adjust := range []func(*env){func(*env) {}, tinyNames} {
+		nothingIsConfirmedIntoATreeThatIsGone(t, newEnv(t, adjust))
+	}
+}
+
+func nothingIsConfirmedIntoATreeThatIsGone(t *testing.T, e *env) {
 	together(6, func(i int) {
 		for k := range 25 {
 			n := []int{inlineSize, blobSize}[k%10/9]
@@ -192,7 +197,12 @@ func TestManyStoresAtOnceIntoNewDirectories(t *testing.T) {
 
 // fsck beside writers finds nothing that is not there.
 func TestFsckBesideWriters(t *testing.T) {
-	e := newEnv(t)
+	for _, adjust := range []func(*env){func(*env) {}, tinyNames} {
+		fsckBesideWriters(t, newEnv(t, adjust))
+	}
+}
+
+func fsckBesideWriters(t *testing.T, e *env) {
 	var stop atomic.Bool
 	var writers sync.WaitGroup
 	for i := range 3 {

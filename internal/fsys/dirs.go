@@ -67,7 +67,7 @@ func (fs *FS) Remove(ctx context.Context, path string, o RemoveOptions) error {
 		}
 		t := fs.begin(o.Who)
 		t.pin(s)
-		t.delete(efs.SpaceEntries, s.key[:])
+		t.unlist(s)
 		check := t.remove(s, o.Recursive)
 		_, err = t.commit(ctx)
 		return notEmpty(err, check, s.path())
@@ -92,6 +92,7 @@ func (t *txn) remove(s *spot, recursive bool) (check int) {
 	default:
 		check = t.none(efs.SpaceEntries, id[:])
 		t.delete(efs.SpacePlaces, id[:])
+		t.emptied = append(t.emptied, id)
 	}
 	t.change(&efs.Change{Op: op, Path: s.path(), Dir: s.key.dir(), Before: e})
 	return check

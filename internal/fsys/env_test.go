@@ -33,6 +33,7 @@ type env struct {
 	policy efs.Policy
 	index  bolt.Options
 	files  dir.Options
+	names  namesLimits
 	wrap   func(*Options) // of the options, before the file system is opened
 }
 
@@ -87,7 +88,7 @@ func (e *env) openRing() {
 }
 
 func (e *env) options(index efs.Index, blobs efs.Blobs) Options {
-	o := Options{ID: e.id, Name: "test", Index: index, Blobs: blobs, Keys: e.keys, Policy: e.policy, Anchor: e.ring}
+	o := Options{ID: e.id, Name: "test", Index: index, Blobs: blobs, Keys: e.keys, Policy: e.policy, Anchor: e.ring, names: e.names}
 	if e.wrap != nil {
 		e.wrap(&o)
 	}

@@ -27,6 +27,8 @@ type FS struct {
 	policy  efs.Policy
 	created int64 // the root; Unix time, microseconds
 	paths   *lru.Cache[string, chain]
+	large   *lru.Cache[efs.ID, *dirNames]
+	limits  namesLimits
 
 	contents contents // contents in use by this process
 	work     work     // what the background has to do
@@ -116,6 +118,10 @@ func assemble(o Options) (*FS, error) {
 		o: o, log: o.Logger.With("fs", o.Name),
 		ident: []seal.Identity{o.Keys.Identity()},
 		paths: lru.New[string, chain](pathCacheSize),
+		large: lru.New[efs.ID, *dirNames](knownDirs), limits: o.names,
+	}
+	if fs.limits == (namesLimits{}) {
+		fs.limits = defaultNames
 	}
 	fs.contents.init()
 	fs.work.init()

@@ -20,6 +20,7 @@ const (
 	ProblemOrphan    = "content-orphan"     // a content that nothing refers to
 	ProblemUndecided = "content-undecided"  // a content of which that cannot be told
 	ProblemInline    = "inline-orphan"      // an inline content that nothing refers to
+	ProblemNames     = "names"              // the sorted names of a large directory are not those of its entries
 	ProblemChain     = "change-chain"       // the change log was altered
 	ProblemUsage     = "usage"              // the bytes and files in use are counted wrong
 )
@@ -29,8 +30,8 @@ const (
 // looked at again before it is reported.
 //
 // With o.Deep every content is read whole. With o.Repair orphaned blobs are
-// quarantined, after another look, and the usage is set right; files and
-// directories are never touched. The error is about the check itself: what was
+// quarantined, after another look, the usage is set right, and sorted names are
+// made anew; files and directories are never touched. The error is about the check itself: what was
 // found is in the report.
 func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 	if err := fs.ready(); err != nil {
@@ -41,7 +42,7 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 	if u, err := fs.Usage(ctx); err == nil {
 		c.total = u.Files
 	}
-	for _, step := range []func() error{c.entries, c.files, c.places, c.inlines, c.blobs, c.chain} {
+	for _, step := range []func() error{c.entries, c.files, c.places, c.names, c.inlines, c.blobs, c.chain} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("checking file system '%s': %w", fs.o.Name, err)
 		}

@@ -118,10 +118,21 @@ func (l *lister) take(ctx context.Context, prefix, after string, e *efs.Entry) e
 const scanPage = 1000
 
 // page returns the first n entries of a directory whose sort keys follow from,
-// in order. It reads the whole directory, as tokens have no order, but holds
-// no more than 2n entries.
+// in order, as listings have them.
 func (fs *FS) page(ctx context.Context, dir efs.ID, from string, inclusive bool, n int) ([]*efs.Entry, error) {
+	page, ok, err := fs.namesPage(ctx, dir, from, inclusive, n)
+	if ok || err != nil {
+		return page, err
+	}
+	return fs.entriesPage(ctx, dir, from, inclusive, n)
+}
+
+// entriesPage is page by the entries. It reads the whole directory, as tokens
+// have no order, but holds no more than 2n entries. Of a large directory it
+// asks that its names be kept from now on.
+func (fs *FS) entriesPage(ctx context.Context, dir efs.ID, from string, inclusive bool, n int) ([]*efs.Entry, error) {
 	var best []*efs.Entry
+	read := 0
 	top := func() {
 		slices.SortFunc(best, func(a, b *efs.Entry) int {
 			return cmp.Compare(sortKey(a.Name, a.Kind), sortKey(b.Name, b.Kind))
@@ -136,8 +147,9 @@ func (fs *FS) page(ctx context.Context, dir efs.ID, from string, inclusive bool,
 		if err != nil {
 			return err
 		}
+		read++
 		if k := sortKey(e.Name, e.Kind); k > from || inclusive && k == from {
-			best = append(best, e)
+			best = append(best, listed(e))
 		}
 		if len(best) >= 2*n {
 			top()
@@ -145,6 +157,9 @@ func (fs *FS) page(ctx context.Context, dir efs.ID, from string, inclusive bool,
 		return nil
 	})
 	top()
+	if read > fs.limits.large {
+		fs.work.merge.add(dir)
+	}
 	return best, err
 }
 

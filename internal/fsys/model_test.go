@@ -127,7 +127,7 @@ func (m tree) move(from, to string, overwrite bool) error {
 // Random operations do what they do to a plain tree, over restarts.
 func TestFileSystemIsATree(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		e := newEnv(t)
+		e := newEnv(t, rapid.SampledFrom([]func(*env){func(*env) {}, tinyNames}).Draw(r, "names"))
 		defer e.close()
 		m := tree{}
 		segment := rapid.SampledFrom([]string{"a", "b", "c", "a.b", "é"})
@@ -161,6 +161,7 @@ func TestFileSystemIsATree(t *testing.T) {
 				agree("move "+from+" to "+to, err, m.move(from, to, over))
 			},
 			"reopen": func(*rapid.T) { e.reopen() },
+			"sort":   func(*rapid.T) { e.namesIdle() },
 			"": func(r *rapid.T) {
 				all := allKeys(m)
 				if got := e.listed("/", ListOptions{Recursive: true, Limit: 3}); !slices.Equal(got, all) {

@@ -59,7 +59,7 @@ func (fs *FS) move(ctx context.Context, src, dst []string, o *MoveOptions) (PutR
 	e := *s.entry
 	e.Name = d.name()
 	key := t.parents(d)
-	t.delete(efs.SpaceEntries, s.key[:])
+	t.unlist(s)
 	id := e.File
 	if e.Kind == efs.KindDir {
 		t.hang(key, key.dir(), &e)

@@ -45,6 +45,8 @@ type Options struct {
 	Logger         *slog.Logger
 	Clock          func() time.Time // nil: time.Now
 	LogLimit       int64            // changes kept in the log; 0: DefaultLogLimit
+
+	names namesLimits // zero: defaultNames
 }
 
 // DefaultLogLimit is how many changes the log keeps for followers that have
@@ -96,7 +98,8 @@ const (
 )
 
 // ListEntry is an entry with its path relative to the listed directory,
-// without a trailing slash.
+// without a trailing slash. What leads to its contents, and the digest of
+// those, is left out.
 type ListEntry struct {
 	Path string
 	efs.Entry
@@ -144,7 +147,7 @@ type PatchOptions struct {
 // FsckOptions is for Fsck.
 type FsckOptions struct {
 	Deep     bool                    // read and verify every content whole
-	Repair   bool                    // quarantine orphans, mend usage
+	Repair   bool                    // quarantine orphans, mend usage and sorted names
 	Progress func(done, total int64) // of entries; total is 0 while unknown
 }
 

@@ -62,6 +62,9 @@ func (fs *FS) reapSome(ctx context.Context, dir efs.ID) error {
 		}
 	}
 	if len(recs) < reapBatch {
+		if err := fs.dropNames(ctx, dir); err != nil {
+			return err
+		}
 		t.delete(efs.SpaceMeta, detachedKey(dir))
 	}
 	_, err = t.commit(ctx)

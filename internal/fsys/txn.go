@@ -19,6 +19,9 @@ type txn struct {
 	err  error
 	path chain // directories made: for the path cache once committed
 	segs []string
+
+	noted   []noted  // entries written and deleted: for the names of large directories
+	emptied []efs.ID // empty directories that are deleted
 }
 
 func (fs *FS) begin(who Who) *txn {
@@ -58,8 +61,12 @@ func (t *txn) none(space efs.Space, prefix []byte) int {
 	return len(t.t.Checks) - 1
 }
 
-// put seals v under key; delete removes the record.
+// put seals v under key; delete removes the record. An entry is noted for the
+// names of its directory.
 func (t *txn) put(space efs.Space, key []byte, v any) {
+	if e, ok := v.(*efs.Entry); ok {
+		t.note(key, e)
+	}
 	sealed, err := t.fs.seal(space, key, v)
 	t.fail(err)
 	t.raw(space, key, sealed)
@@ -134,6 +141,9 @@ func (t *txn) hang(key *entryKey, parent efs.ID, e *efs.Entry) {
 // commit commits what was built. After efs.ErrConflict nothing was changed and
 // what was read is to be read again.
 func (t *txn) commit(ctx context.Context) (efs.Committed, error) {
+	if t.err == nil {
+		t.err = t.keepNames(ctx)
+	}
 	if t.err != nil {
 		return efs.Committed{}, t.err
 	}
@@ -142,8 +152,10 @@ func (t *txn) commit(ctx context.Context) (efs.Committed, error) {
 	}
 	c, err := t.fs.o.Index.Commit(ctx, &t.t)
 	if err != nil {
+		t.namesRefused(err)
 		return c, err
 	}
+	t.namesKept(ctx)
 	if len(t.t.Release) > 0 {
 		t.fs.kickReleases()
 	}

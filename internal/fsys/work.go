@@ -22,7 +22,8 @@ const (
 )
 
 // work is what is done in the background: blobs settled, released contents
-// deleted, detached directories emptied, the log trimmed, the head anchored.
+// deleted, detached directories emptied, names sorted, the log trimmed, the head
+// anchored.
 // All of it can be done again and is found again after a restart.
 type work struct {
 	ctx    context.Context
@@ -30,6 +31,10 @@ type work struct {
 	wg     sync.WaitGroup
 	wake   chan struct{} // there is something to do
 	begun  chan struct{} // closed when the blobs of the last run have been settled
+	flush  dirQueue      // large directories with many changed names
+	merge  dirQueue      // directories that may have become large, or have many runs of names
+
+	merging sync.Mutex // held by who writes long runs of names, or gives names up
 
 	mu     sync.Mutex
 	settle []efs.ID // blobs to be settled; what does not fit is settled after the next start
@@ -40,6 +45,8 @@ func (w *work) init() {
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.wake = make(chan struct{}, 1)
 	w.begun = make(chan struct{})
+	w.flush.init()
+	w.merge.init()
 }
 
 // start begins the background work of fs. leftovers are blobs that were found
@@ -48,6 +55,8 @@ func (w *work) start(fs *FS, leftovers []efs.ID) {
 	w.wg.Go(func() { fs.every(anchorEvery, "anchoring the head", fs.setAnchor) })
 	w.wg.Go(func() { fs.every(trimEvery, "trimming the change log", fs.trim) })
 	w.wg.Go(func() { fs.every(purgeEvery, "purging the quarantine", fs.purge) })
+	w.wg.Go(func() { fs.tend(&w.flush, "sorting changed names", fs.flushNames) })
+	w.wg.Go(func() { fs.tend(&w.merge, "merging sorted names", fs.mergeNames) })
 	w.wg.Go(func() {
 		fs.report("settling blobs of the last run", fs.settleLeftovers(w.ctx, leftovers))
 		close(w.begun)
