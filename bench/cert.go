@@ -47,5 +47,5 @@ func selfSigned(dir, certName, keyName string) (*tls.Config, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certPEM)
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}, nil
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13, ServerName: "localhost"}, nil
 }

@@ -22,10 +22,10 @@ import (
 // on every request, every store synced before it is confirmed.
 type efsServer struct {
 	process
-	bin          string // directory of the binaries
-	base         string
-	tls          *tls.Config
-	token, basic string
+	bin        string // directory of the binaries
+	addr, base string
+	tls        *tls.Config
+	headers    string // what follows the path in every request
 }
 
 func (*efsServer) Name() string       { return "efs" }
@@ -45,7 +45,8 @@ func (e *efsServer) Start(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	e.base = "https://127.0.0.1:" + port
+	e.addr = "127.0.0.1:" + port
+	e.base = "https://" + e.addr
 	if err := e.start(dir, "efs", nil, filepath.Join(e.bin, "efs-server"), "--root", root, "--listen", "127.0.0.1:"+port, "--starter-key-file", keyFile); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (e *efsServer) login(ctx context.Context, out string) error {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	e.tls = &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+	e.tls = &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13, ServerName: "localhost"}
 	signer, err := client.LoadKey(filepath.Join(out, "priv.pgp"), nil)
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func (e *efsServer) login(ctx context.Context, out string) error {
 	if err := e.post(ctx, "/auth/session", map[string]string{"user": "bench", "nonce": hello.Nonce, "signature": sig}, &session); err != nil {
 		return err
 	}
-	e.token, e.basic = session.Token, session.Basic
+	e.headers = " HTTP/1.1\r\nHost: " + e.addr + "\r\nAuthorization: Basic " + session.Basic + "\r\nEFS-Token: " + session.Token + "\r\n"
 	return nil
 }
 
@@ -118,14 +119,23 @@ func (e *efsServer) post(ctx context.Context, path string, in, out any) error {
 	return json.NewDecoder(resp.Body).Decode(out)
 }
 
-func (e *efsServer) Request(method, key string, body []byte) (*http.Request, error) {
-	r, err := newRequest(method, e.base+"/data/"+key, body)
-	if err != nil {
-		return nil, err
+func (e *efsServer) Addr() string { return e.addr }
+
+func (e *efsServer) AppendHead(head []byte, method, key string) []byte {
+	head = append(head, method...)
+	head = append(head, " /data/"...)
+	head = append(head, key...)
+	return append(head, e.headers...)
+}
+
+// Stored: what is stored is new, and confirmed with its ETag.
+func (*efsServer) Stored() int { return http.StatusCreated }
+
+func (*efsServer) Proof(method string) string {
+	if method == http.MethodPut {
+		return "etag"
 	}
-	r.Header.Set("Authorization", "Basic "+e.basic)
-	r.Header.Set("EFS-Token", e.token)
-	return r, nil
+	return ""
 }
 
 // fingerprint tells which build was measured.

@@ -2,151 +2,175 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"io"
-	mrand "math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/efs-project/efs/internal/latency"
 )
 
-// A Work is one kind of load.
-type Work struct {
-	Name    string
-	Method  string
-	Size    int // bytes of an object
-	Clients int
-	Keys    int // objects that reads choose from; they are stored first
-}
+// patience is how much longer than planned a round may take before it is
+// given up.
+const patience = 2 * time.Minute
 
-// Result is what one Work did to one target in one round.
-type Result struct {
-	Ops     int64         `json:"ops"`
-	Errors  int64         `json:"errors"`
-	Elapsed time.Duration `json:"elapsed_ns"`
-	P50     time.Duration `json:"p50_ns"`
-	P99     time.Duration `json:"p99_ns"`
-	First   string        `json:"first_error,omitempty"`
-}
+// giveUp is how many errors a client makes before it stops.
+const giveUp = 20
 
-// Rate returns operations a second.
-func (r Result) Rate() float64 { return float64(r.Ops) / r.Elapsed.Seconds() }
-
-func newClient(t Target, conns int) *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: t.TLS(), MaxIdleConns: conns, MaxIdleConnsPerHost: conns, MaxConnsPerHost: conns,
-		DisableCompression: true, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
-	}}
-}
-
-func key(w Work, n int) string { return fmt.Sprintf("%s/%03d/%08d", w.Name, n%100, n) }
-
-// prepare stores the objects that w reads.
-func prepare(ctx context.Context, t Target, w Work) error {
-	if w.Method != http.MethodGet {
-		return nil
+// clients runs n clients at once, each with a connection of its own, and ends
+// when all of them have. Connections are made before start is told the time,
+// and closed when ctx ends.
+func clients(ctx context.Context, t Target, n int, limit time.Duration, do func(i int, c *conn)) (time.Duration, error) {
+	all := make([]*conn, n)
+	for i := range all {
+		c, err := dial(ctx, t, time.Now().Add(limit+patience))
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		all[i] = c
 	}
-	c := newClient(t, w.Clients)
-	defer c.CloseIdleConnections()
-	body := randomBody(w.Size)
-	var next atomic.Int64
+	stop := context.AfterFunc(ctx, func() {
+		for _, c := range all {
+			c.Close()
+		}
+	})
+	defer stop()
 	var wg sync.WaitGroup
-	errs := make(chan error, w.Clients)
-	for range w.Clients {
-		wg.Go(func() {
-			for n := next.Add(1) - 1; n < int64(w.Keys); n = next.Add(1) - 1 {
-				if err := once(ctx, c, t, http.MethodPut, key(w, int(n)), body, 0, nil); err != nil {
-					errs <- err
-					return
-				}
-			}
-		})
+	start := time.Now()
+	for i, c := range all {
+		wg.Go(func() { do(i, c) })
 	}
 	wg.Wait()
+	return time.Since(start), ctx.Err()
+}
+
+// tally is what one client saw.
+type tally struct {
+	times  latency.Histogram
+	errors int64
+	first  string
+}
+
+// do sends a request and counts how long it took. It returns false if the
+// client is of no more use.
+func (y *tally) do(ctx context.Context, c *conn, r request) bool {
+	at := time.Now()
+	err := c.do(r)
+	if err == nil {
+		y.times.Add(time.Since(at))
+		return true
+	}
+	if y.errors++; y.first == "" {
+		y.first = err.Error()
+	}
+	if y.errors >= giveUp || ctx.Err() != nil {
+		return false
+	}
+	c.Close() // what is left of the answer is not looked for
+	again, err := dial(ctx, c.t, time.Now().Add(patience))
+	if err != nil {
+		return false
+	}
+	*c = *again
+	return true
+}
+
+// load runs w against t for d. Numbers of stored objects are taken from seq.
+func load(ctx context.Context, t Target, w Work, d time.Duration, seq *atomic.Int64) (Result, error) {
+	return loadUntil(ctx, t, w, d, seq, nil)
+}
+
+// loadUntil is load that ends, instead of after d, when done is closed.
+func loadUntil(ctx context.Context, t Target, w Work, d time.Duration, seq *atomic.Int64, done <-chan struct{}) (Result, error) {
+	tallies := make([]tally, w.Clients)
+	server, own := cpuTime(t.PID()), ownCPU()
+	elapsed, err := clients(ctx, t, w.Clients, d, func(i int, c *conn) {
+		y := &tallies[i]
+		end := time.Now().Add(d)
+		for more := true; more; {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if done == nil && !time.Now().Before(end) {
+				return
+			}
+			if w.Method == http.MethodPut {
+				more = y.do(ctx, c, w.store(seq.Add(1)))
+			} else {
+				more = y.do(ctx, c, w.read())
+			}
+		}
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	res := summary(tallies)
+	res.Elapsed, res.ServerCPU, res.ClientCPU = elapsed, cpuTime(t.PID())-server, ownCPU()-own
+	return res, nil
+}
+
+func summary(tallies []tally) Result {
+	var all latency.Histogram
+	var res Result
+	for i := range tallies {
+		all.Merge(&tallies[i].times)
+		res.Errors += tallies[i].errors
+		if res.First == "" {
+			res.First = tallies[i].first
+		}
+	}
+	res.Ops, res.Max = all.Count(), all.Max()
+	res.P50, res.P99, res.P999 = all.Quantile(0.5), all.Quantile(0.99), all.Quantile(0.999)
+	return res
+}
+
+// each sends one request for each number from first to last, by n clients,
+// and fails with the first error.
+func each(ctx context.Context, t Target, n int, first, last int64, ask func(int64) request) error {
+	next := atomic.Int64{}
+	next.Store(first)
+	errs := make(chan error, n)
+	_, err := clients(ctx, t, n, patience, func(_ int, c *conn) {
+		for k := next.Add(1) - 1; k <= last; k = next.Add(1) - 1 {
+			if err := c.do(ask(k)); err != nil {
+				errs <- err
+				return
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
 	close(errs)
 	return <-errs
 }
 
-// load runs w against t for d.
-func load(ctx context.Context, t Target, w Work, d time.Duration, seq *atomic.Int64) Result {
-	c := newClient(t, w.Clients)
-	defer c.CloseIdleConnections()
-	body := randomBody(w.Size)
-	var mu sync.Mutex
-	var all []time.Duration
-	var res Result
-	var wg sync.WaitGroup
-	start := time.Now()
-	end := start.Add(d)
-	for range w.Clients {
-		wg.Go(func() {
-			buf := make([]byte, 256<<10)
-			var took []time.Duration
-			var errs int64
-			var first string
-			for time.Now().Before(end) && ctx.Err() == nil {
-				var k string
-				var b []byte
-				if w.Method == http.MethodPut {
-					k, b = key(w, int(seq.Add(1))), body
-				} else {
-					k = key(w, mrand.IntN(w.Keys))
-				}
-				at := time.Now()
-				if err := once(ctx, c, t, w.Method, k, b, w.Size, buf); err != nil {
-					if errs++; first == "" {
-						first = err.Error()
-					}
-					continue
-				}
-				took = append(took, time.Since(at))
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			all = append(all, took...)
-			res.Errors += errs
-			if res.First == "" {
-				res.First = first
-			}
-		})
+// prepare stores the objects that w reads, and reads the first of them back,
+// every byte of it.
+func prepare(ctx context.Context, t Target, w Work) error {
+	if w.Method != http.MethodGet {
+		return nil
 	}
-	wg.Wait()
-	res.Elapsed, res.Ops = time.Since(start), int64(len(all))
-	if slices.Sort(all); len(all) > 0 {
-		res.P50, res.P99 = all[len(all)/2], all[len(all)*99/100]
-	}
-	return res
-}
-
-// once does one request and reads the whole answer; a read of the wrong
-// length is an error.
-func once(ctx context.Context, c *http.Client, t Target, method, k string, body []byte, size int, buf []byte) error {
-	r, err := t.Request(method, k, body)
-	if err != nil {
+	n := min(w.Clients, w.Keys)
+	if err := each(ctx, t, n, 0, int64(w.Keys)-1, w.store); err != nil {
 		return err
 	}
-	resp, err := c.Do(r.WithContext(ctx))
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		msg, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
-		return fmt.Errorf("%s %s: %s: %s", method, k, resp.Status, msg)
-	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, resp.Body, buf)
-	if err == nil && method == http.MethodGet && n != int64(size) {
-		err = fmt.Errorf("%s %s: %d bytes instead of %d", method, k, n, size)
-	}
-	return err
+	return each(ctx, t, 1, 0, 0, func(n int64) request {
+		return request{method: http.MethodGet, key: w.key(n), object: n, size: w.Size, check: true}
+	})
 }
 
-// randomBody is incompressible, as encrypted or compressed documents are.
-func randomBody(n int) []byte {
-	b := make([]byte, n)
-	rand.Read(b)
-	return b
+// remove deletes objects of w.
+func remove(ctx context.Context, t Target, w Work, first, last int64) error {
+	if last < first {
+		return nil
+	}
+	if err := each(ctx, t, 4, first, last, w.remove); err != nil {
+		return fmt.Errorf("%s: removing what was stored: %w", t.Name(), err)
+	}
+	return nil
 }

@@ -5,14 +5,11 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-	"github.com/minio/minio-go/v7/pkg/signer"
+	"sync/atomic"
+	"time"
 )
 
 const (
@@ -26,8 +23,9 @@ const (
 type minioServer struct {
 	process
 	bin  string
-	base string
+	addr string
 	tls  *tls.Config
+	key  atomic.Pointer[signingKey]
 }
 
 func (*minioServer) Name() string       { return "minio" }
@@ -54,28 +52,48 @@ func (m *minioServer) Start(ctx context.Context, dir string) error {
 		"MINIO_KMS_AUTO_ENCRYPTION=on", "MINIO_BROWSER=off", "MINIO_UPDATE=off",
 		"MINIO_CI_CD=1", // allows a drive on the root volume
 	}
-	m.base = "https://127.0.0.1:" + port
+	m.addr = "127.0.0.1:" + port
 	if err := m.start(dir, "minio", env, m.bin, "server", "--quiet", "--certs-dir", certs, "--address", "127.0.0.1:"+port, filepath.Join(dir, "data")); err != nil {
 		return err
 	}
-	if err := m.waitFor(ctx, m.tls, m.base+"/minio/health/ready"); err != nil {
+	if err := m.waitFor(ctx, m.tls, "https://"+m.addr+"/minio/health/ready"); err != nil {
 		return err
 	}
-	c, err := minio.New("127.0.0.1:"+port, &minio.Options{
-		Creds: credentials.NewStaticV4(minioUser, minioSecret, ""), Secure: true,
-		Transport: &http.Transport{TLSClientConfig: m.tls},
-	})
-	if err != nil {
-		return err
-	}
-	return c.MakeBucket(ctx, minioBucket, minio.MakeBucketOptions{})
+	return m.makeBucket(ctx)
 }
 
-func (m *minioServer) Request(method, key string, body []byte) (*http.Request, error) {
-	r, err := newRequest(method, fmt.Sprintf("%s/%s/%s", m.base, minioBucket, key), body)
+func (m *minioServer) makeBucket(ctx context.Context) error {
+	c, err := dial(ctx, m, time.Now().Add(10*time.Second))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
-	return signer.SignV4(*r, minioUser, minioSecret, "", "us-east-1"), nil
+	defer c.Close()
+	head := m.appendHead(nil, http.MethodPut, "/"+minioBucket)
+	if _, err := c.tls.Write(append(head, "Content-Length: 0\r\n\r\n"...)); err != nil {
+		return err
+	}
+	a, err := c.answer("")
+	if err != nil {
+		return err
+	}
+	if a.status != http.StatusOK {
+		return c.unexpected(a, http.StatusOK)
+	}
+	return nil
+}
+
+func (m *minioServer) Addr() string { return m.addr }
+func (*minioServer) Stored() int    { return http.StatusOK }
+
+// Proof is that an object was encrypted, on each answer that carries or
+// confirms one.
+func (*minioServer) Proof(method string) string {
+	if method == http.MethodDelete {
+		return ""
+	}
+	return "x-amz-server-side-encryption"
+}
+
+func (m *minioServer) AppendHead(head []byte, method, key string) []byte {
+	return m.appendHead(head, method, "/"+minioBucket+"/"+key)
 }

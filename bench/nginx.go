@@ -10,12 +10,15 @@ import (
 )
 
 // nginxServer is nginx with WebDAV over TLS: no encryption at rest, no sync.
-// It is the ceiling, not a peer.
+// It is the ceiling, not a peer. It is made to use the TLS cipher suite that Go's
+// servers choose, so that all use the same.
 type nginxServer struct {
 	process
 	bin  string
-	base string
+	addr string
 	tls  *tls.Config
+
+	headers string // what follows the path in every request
 }
 
 func (*nginxServer) Name() string       { return "nginx" }
@@ -25,13 +28,14 @@ const nginxConf = `
 daemon off;
 pid %[1]s/nginx.pid;
 error_log %[1]s/error.log warn;
-worker_processes auto;
+worker_processes 2;
 %[3]s
 events { worker_connections 1024; }
 http {
   access_log off;
   sendfile on;
   keepalive_requests 100000000;
+  keepalive_timeout 1h;
   client_max_body_size 0;
   client_body_buffer_size 128k;
   client_body_temp_path %[1]s/body;
@@ -41,6 +45,7 @@ http {
     ssl_certificate %[1]s/server.crt;
     ssl_certificate_key %[1]s/server.key;
     ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
     root %[1]s/data;
     location / { dav_methods PUT DELETE; create_full_put_path on; }
   }
@@ -70,13 +75,22 @@ func (n *nginxServer) Start(ctx context.Context, dir string) error {
 	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, dir, port, user), 0o644); err != nil {
 		return err
 	}
-	n.base = "https://127.0.0.1:" + port
+	n.addr = "127.0.0.1:" + port
+	n.headers = " HTTP/1.1\r\nHost: " + n.addr + "\r\n"
 	if err := n.start(dir, "nginx", nil, n.bin, "-c", conf, "-p", dir); err != nil {
 		return err
 	}
-	return n.waitFor(ctx, n.tls, n.base+"/")
+	return n.waitFor(ctx, n.tls, "https://"+n.addr+"/")
 }
 
-func (n *nginxServer) Request(method, key string, body []byte) (*http.Request, error) {
-	return newRequest(method, n.base+"/"+key, body)
+func (n *nginxServer) Addr() string { return n.addr }
+
+func (n *nginxServer) AppendHead(head []byte, method, key string) []byte {
+	head = append(head, method...)
+	head = append(head, " /"...)
+	head = append(head, key...)
+	return append(head, n.headers...)
 }
+
+func (*nginxServer) Stored() int         { return http.StatusCreated }
+func (*nginxServer) Proof(string) string { return "" }
