@@ -38,6 +38,7 @@ func (x *exchange) changes(target) error {
 	x.WriteHeader(http.StatusOK)
 	if follow {
 		x.follow()
+		x.watchPeer()
 		context.AfterFunc(x.s.feeds, cancel) // the server ends its feeds when it stops
 	}
 	judged := time.Now()

@@ -100,6 +100,15 @@ func (x *exchange) setReadDeadline(t time.Time) {
 	_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(t)
 }
 
+// watchPeer makes the request's context end when the client leaves. net/http
+// does so for every request; over HTTP/1.1 it is asked for, by what may last
+// without reading or writing.
+func (x *exchange) watchPeer() {
+	if w, ok := x.ResponseWriter.(interface{ WatchPeer() }); ok {
+		w.WatchPeer()
+	}
+}
+
 // abort ends the answer so that no client takes it for whole: HTTP/1.1 loses
 // its connection before the declared length, HTTP/2 sees the stream reset.
 func abort() { panic(http.ErrAbortHandler) }

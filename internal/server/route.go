@@ -204,6 +204,10 @@ func (x *exchange) handle() error {
 	if t.route == routeObject && t.fs != x.who.fsName {
 		return wrongFS.with("The certificate and the session are for another file system than the path names.")
 	}
+	switch x.r.Method {
+	case http.MethodDelete, "MOVE", "COPY": // of a tree, which may take long
+		x.watchPeer()
+	}
 	return h(x, t)
 }
 

@@ -26,15 +26,9 @@ import (
 func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		h := s.httpServer(l)
-		ln := s.wrap(l)
+		serve := s.listen(l)
 		s.tasks.Go(func() {
-			var err error
-			if l.Ops || l.Plain {
-				err = h.Serve(ln)
-			} else {
-				err = h.ServeTLS(ln, "", "")
-			}
+			err := serve()
 			if !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serving on %s: %w", l.Addr(), err)
 			}
@@ -84,10 +78,33 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// stopper is what takes requests from one listener.
+type stopper interface {
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+// listen makes the server of a listener, and returns what runs it.
+func (s *Server) listen(l Listener) (serve func() error) {
+	var h stopper
+	ln := s.wrap(l)
+	if l.Ops || l.Plain {
+		plain := s.httpServer(l)
+		h, serve = plain, func() error { return plain.Serve(ln) }
+	} else {
+		t := s.newTLSServer(l, ln)
+		h, serve = t, t.Serve
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.servers = append(s.servers, h)
+	return serve
+}
+
 // httpServer makes the net/http server of a listener. Read and write deadlines
 // move with the bodies (pace); what is set here covers the rest.
 func (s *Server) httpServer(l Listener) *http.Server {
-	h := &http.Server{
+	return &http.Server{
 		Handler:           s.Handler(l),
 		ReadHeaderTimeout: s.limits.HeaderTime,
 		WriteTimeout:      s.limits.SlowClient,
@@ -100,13 +117,6 @@ func (s *Server) httpServer(l Listener) *http.Server {
 
 		DisableGeneralOptionsHandler: true, // handle answers OPTIONS *, with a line in the log
 	}
-	if !l.Ops && !l.Plain {
-		h.TLSConfig = s.tlsConfig()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.servers = append(s.servers, h)
-	return h
 }
 
 // tlsConfig asks every client for a certificate and takes any, or none: which
@@ -118,6 +128,10 @@ func (s *Server) tlsConfig() *tls.Config {
 		ClientAuth:     tls.RequestClientCert,
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: s.certificateFor,
+
+		// Full records from the start: small ones let a page be shown a moment
+		// earlier over a slow line, and cost every other transfer.
+		DynamicRecordSizingDisabled: true,
 	}
 }
 

@@ -52,7 +52,7 @@ type Server struct {
 	tasks    sync.WaitGroup // the server's own goroutines
 
 	mu      sync.Mutex
-	servers []*http.Server
+	servers []stopper
 }
 
 // New returns a server for the file systems of n, which must outlive it.
