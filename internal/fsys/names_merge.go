@@ -110,8 +110,8 @@ func (fs *FS) flushNames(ctx context.Context, dir efs.ID) error {
 	if errors.Is(err, errFew) {
 		return nil
 	}
+	d.pending.Store(0) // after a failure it is tried again when as many wait anew
 	if err == nil {
-		d.pending.Store(0)
 		fs.work.merge.add(dir)
 	}
 	return err
@@ -138,10 +138,10 @@ func (fs *FS) mergeNames(ctx context.Context, dir efs.ID) error {
 		}
 		n := fs.mergeable(root)
 		switch {
+		case n > 0:
+			err = fs.mergeRuns(ctx, dir, root.Runs[:n], n == len(root.Runs) && !root.Building)
 		case root.Building:
 			err = fs.sortEntries(ctx, dir, root.Cursor)
-		case n > 0:
-			err = fs.mergeRuns(ctx, dir, root.Runs[:n], n == len(root.Runs))
 		default:
 			return nil
 		}
@@ -255,7 +255,7 @@ func (fs *FS) mergeable(root *namesRoot) int {
 		items += root.Runs[i].Items
 		deleted += root.Runs[i].Deleted
 	}
-	if deleted > int64(fs.limits.flush) && deleted > items/3 {
+	if !root.Building && deleted > int64(fs.limits.flush) && deleted > items/3 {
 		return len(root.Runs)
 	}
 	same, size, n := 0, 0, 0
