@@ -7,8 +7,9 @@ import (
 	"github.com/efs-project/efs"
 )
 
-// reapBatch is how many entries of a detached directory are deleted at a time.
-const reapBatch = 200
+// reapBatch is how many entries of a detached directory are deleted at a time,
+// to begin with.
+const reapBatch = paceFirst
 
 // detached is the record of a directory that was deleted with all below it and
 // is to be emptied.
@@ -41,7 +42,11 @@ func (fs *FS) reap(ctx context.Context) error {
 // reapSome deletes up to a batch of a detached directory's entries, and its
 // record with the last of them.
 func (fs *FS) reapSome(ctx context.Context, dir efs.ID) error {
-	recs, err := fs.o.Index.Scan(ctx, efs.SpaceEntries, dir[:], nil, reapBatch)
+	return fs.work.reaping.try(func(steps int) error { return fs.reapUpTo(ctx, dir, steps) })
+}
+
+func (fs *FS) reapUpTo(ctx context.Context, dir efs.ID, steps int) error {
+	recs, err := fs.o.Index.Scan(ctx, efs.SpaceEntries, dir[:], nil, steps)
 	if err != nil {
 		return err
 	}
@@ -61,7 +66,7 @@ func (fs *FS) reapSome(ctx context.Context, dir efs.ID) error {
 			t.drop(e)
 		}
 	}
-	if len(recs) < reapBatch {
+	if len(recs) < steps {
 		if err := fs.dropNames(ctx, dir); err != nil {
 			return err
 		}

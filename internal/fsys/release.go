@@ -7,25 +7,27 @@ import (
 	"github.com/efs-project/efs"
 )
 
-// releaseBatch is how many released contents are deleted at a time.
-const releaseBatch = 256
-
 // release deletes what the release queue holds, but for contents that are
 // being read or that a hold protects. The blob goes before its place in the
 // queue: after a crash it is merely removed again.
 func (fs *FS) release(ctx context.Context) error {
-	for {
-		// Pinned contents stay at the front of the queue: look past them.
-		limit := releaseBatch + fs.contents.pins()
-		queue, err := fs.o.Index.Releasable(ctx, limit)
+	for more := true; more; {
+		err := fs.work.releasing.try(func(steps int) error {
+			// Pinned contents stay at the front of the queue: look past them.
+			limit := steps + fs.contents.pins()
+			queue, err := fs.o.Index.Releasable(ctx, limit)
+			if err != nil {
+				return err
+			}
+			n, err := fs.deleteContents(ctx, queue)
+			more = n > 0 && len(queue) == limit
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		n, err := fs.deleteContents(ctx, queue)
-		if err != nil || n == 0 || len(queue) < limit {
-			return err
-		}
 	}
+	return nil
 }
 
 // deleteContents deletes what of queue is not pinned, and returns how many

@@ -34,6 +34,8 @@ type work struct {
 	flush  dirQueue      // large directories with many changed names
 	merge  dirQueue      // directories that may have become large, or have many runs of names
 
+	reaping, releasing pace // each used by one goroutine
+
 	merging sync.Mutex // held by who writes long runs of names, or gives names up
 
 	mu     sync.Mutex
