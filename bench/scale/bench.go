@@ -107,21 +107,26 @@ func (b *bench) first(ctx context.Context) (err error) {
 
 // fill stores all but the first and the last samples.
 func (b *bench) fill(ctx context.Context) error {
+	order := func(i int) int { return b.bulk(b.Sample, b.Files-b.Sample, i) }
+	if b.Scatter {
+		order = func(i int) int { return b.Sample + i }
+	}
 	for _, f := range []struct {
-		what     string
-		from, to int
-		path     func(int) string
+		what  string
+		files int
+		order func(int) int
+		path  func(int) string
 	}{
-		{"filling directories", b.Sample, b.Files - b.Sample, b.file},
-		{"filling one directory", 0, b.Big - b.Sample, b.bigFile},
+		{"filling directories", b.Files - 2*b.Sample, order, b.file},
+		{"filling one directory", b.Big - b.Sample, func(i int) int { return i }, b.bigFile},
 	} {
-		took, err := b.server.fill(ctx, f.what, f.from, f.to, f.path)
+		took, err := b.server.fill(ctx, f.what, f.files, f.order, f.path)
 		if err != nil {
 			return err
 		}
-		rate := float64(f.to-f.from) / took.Seconds()
-		b.report.Fill = append(b.report.Fill, Fill{f.what, f.to - f.from, rate})
-		b.say("%s: %d files, %.0f/s", f.what, f.to-f.from, rate)
+		rate := float64(f.files) / took.Seconds()
+		b.report.Fill = append(b.report.Fill, Fill{f.what, f.files, rate})
+		b.say("%s: %d files, %.0f/s", f.what, f.files, rate)
 	}
 	return nil
 }

@@ -23,10 +23,10 @@ import (
 // many share each commit.
 const fillers = 512
 
-// fill stores files from ≤ n < to as the server does, each synced and
-// confirmed, but without HTTPS: the server is stopped, and this process opens
-// the root in its place.
-func (s *server) fill(ctx context.Context, what string, from, to int, path func(int) string) (took time.Duration, err error) {
+// fill stores so many files, whose numbers order tells, as the server does,
+// each synced and confirmed, but without HTTPS: the server is stopped, and this
+// process opens the root in its place.
+func (s *server) fill(ctx context.Context, what string, files int, order func(int) int, path func(int) string) (took time.Duration, err error) {
 	old := debug.SetGCPercent(400)
 	defer func() {
 		debug.SetGCPercent(old)
@@ -36,12 +36,12 @@ func (s *server) fill(ctx context.Context, what string, from, to int, path func(
 	if err != nil {
 		return 0, err
 	}
-	n, err := node.New(ctx, node.Config{Root: s.root(), Key: key, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	nd, err := node.New(ctx, node.Config{Root: s.root(), Key: key, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, n.Close()) }()
-	fs, err := n.FS(fsName)
+	defer func() { err = errors.Join(err, nd.Close()) }()
+	fs, err := nd.FS(fsName)
 	if err != nil {
 		return 0, err
 	}
@@ -50,19 +50,19 @@ func (s *server) fill(ctx context.Context, what string, from, to int, path func(
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next atomic.Int64
-	next.Store(int64(from))
 	begun := time.Now()
-	stop := progress(what, to-from, func() int { return min(int(next.Load()), to) - from })
+	stop := progress(what, files, func() int { return min(int(next.Load()), files) })
 	defer stop()
 	var wg sync.WaitGroup
 	for range fillers {
 		wg.Go(func() {
 			body := slices.Clone(random)
-			for i := int(next.Add(1)) - 1; i < to && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				stamp(body, i)
+			for i := int(next.Add(1)) - 1; i < files && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				n := order(i)
+				stamp(body, n)
 				o := fsys.PutOptions{Who: fsys.Who{User: user}, Size: fileSize}
-				if _, err := fs.Put(ctx, path(i), bytes.NewReader(body), o); err != nil {
-					cancel(fmt.Errorf("storing %s: %w", path(i), err))
+				if _, err := fs.Put(ctx, path(n), bytes.NewReader(body), o); err != nil {
+					cancel(fmt.Errorf("storing %s: %w", path(n), err))
 					return
 				}
 			}

@@ -25,6 +25,7 @@ func main() {
 	flag.IntVar(&p.Dirs, "dirs", 10_000, "directories that they lie in")
 	flag.IntVar(&p.Big, "big", 1_000_000, "files of 1 KiB in one directory more")
 	flag.IntVar(&p.Sample, "sample", 0, "files of each measured run of stores (default: 100,000, or less in small runs)")
+	flag.BoolVar(&p.Scatter, "scatter", false, "let the bulk of the files go round the directories too, instead of filling one after the other")
 	bin := flag.String("bin", "../bin", "directory of the EFS binaries")
 	out := flag.String("out", "results/scale.json", "results file")
 	dir := flag.String("dir", "", "where the data lies meanwhile (default: a new directory here)")

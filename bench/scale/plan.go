@@ -9,14 +9,16 @@ import (
 // fileSize is the length of every file, bytes.
 const fileSize = 1 << 10
 
-// A plan says how many files are stored where. Files go round the
-// directories, so that neighbours in time are never neighbours in the index,
-// which is the hardest order for it.
+// A plan says how many files are stored where. File n lies in directory n mod
+// Dirs, so that files stored in order of their numbers, as in the measured runs,
+// are strewn over the whole index, which is hardest for it.
 type plan struct {
 	Files  int `json:"files"`       // in Dirs directories
 	Dirs   int `json:"directories"` //
 	Big    int `json:"big"`         // files in one directory more
 	Sample int `json:"sample"`      // files of a measured run of stores
+
+	Scatter bool `json:"scatter"` // the bulk between the samples goes round the directories too
 }
 
 func (p plan) check() error {
@@ -35,6 +37,22 @@ func (p plan) dir(d int) string { return fmt.Sprintf("d%05d", d) }
 
 // file is the path of file n of Files.
 func (p plan) file(n int) string { return fmt.Sprintf("d%05d/file-%08d", n%p.Dirs, n) }
+
+// bulk returns the number of the i-th file of those from ≤ n < to in the order
+// in which a tree is copied, a directory after the other.
+func (p plan) bulk(from, to, i int) int {
+	n := to - from
+	short := n / p.Dirs // in every directory,
+	long := n % p.Dirs  // and one more in so many, those that come first after from
+	d, k := 0, 0
+	if i < long*(short+1) {
+		d, k = i/(short+1), i%(short+1)
+	} else {
+		i -= long * (short + 1)
+		d, k = long+i/short, i%short
+	}
+	return from + k*p.Dirs + d
+}
 
 // bigName is the name of file n of Big in the big directory: in no order of
 // time, as names are not.

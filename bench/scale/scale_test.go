@@ -118,6 +118,31 @@ func TestPlanIsChecked(t *testing.T) {
 	}
 }
 
+func TestBulkHasEveryFileOnce(t *testing.T) {
+	for _, p := range []plan{
+		{Files: 1000, Dirs: 10, Sample: 100},
+		{Files: 1003, Dirs: 10, Sample: 77},
+		{Files: 500, Dirs: 50, Sample: 25},
+	} {
+		from, to := p.Sample, p.Files-p.Sample
+		seen := map[int]bool{}
+		moves, last := 0, -1
+		for i := range to - from {
+			n := p.bulk(from, to, i)
+			if n < from || n >= to || seen[n] {
+				t.Fatalf("%+v: %d is the %dth", p, n, i)
+			}
+			seen[n] = true
+			if n%p.Dirs != last {
+				moves, last = moves+1, n%p.Dirs
+			}
+		}
+		if moves != p.Dirs {
+			t.Errorf("%+v: directories are changed %d times", p, moves)
+		}
+	}
+}
+
 func TestNamesAreDistinctAndScattered(t *testing.T) {
 	p := plan{Files: 1000, Dirs: 10, Big: 100_000, Sample: 10}
 	seen := map[string]bool{}
