@@ -34,44 +34,56 @@ func (r *ReaderAt) ReadRange(w io.Writer, off, n int64) error {
 	return writeAll(w, *buf)
 }
 
-// piece is a run under way: done tells when buf holds it.
+// piece is a run of a long range.
 type piece struct {
-	buf  *[]byte
-	done chan error
+	task
+	buf *[]byte
+	off int64
+	err error
 }
 
+func (r *ReaderAt) newPiece(size int64) *piece {
+	p := &piece{buf: getBuffer(int(size))}
+	p.task = newTask(func() { p.err = r.readPlain(*p.buf, p.off) })
+	return p
+}
+
+// pipe uses the same few buffers again and again; they are wiped at the end.
 func (r *ReaderAt) pipe(w io.Writer, off, end, step int64) error {
-	var ahead []piece
+	var ring [lookAhead + 1]*piece
+	begun, done := 0, 0 // pieces; the next of each is at this place of the ring
 	defer func() {
-		for _, p := range ahead {
-			<-p.done
+		for ; done < begun; done++ {
+			ring[done%len(ring)].wait()
+		}
+		for _, p := range ring[:min(begun, len(ring))] {
+			*p.buf = (*p.buf)[:step]
 			dropBuffer(p.buf)
 		}
 	}()
-	for off < end || len(ahead) > 0 {
-		for off < end && len(ahead) <= lookAhead {
+	for off < end || done < begun {
+		for off < end && begun-done < len(ring) {
+			i := begun % len(ring)
+			if ring[i] == nil {
+				ring[i] = r.newPiece(step)
+			}
+			p := ring[i]
 			to := min(end, (off/step+1)*step) // pieces begin where segments and frames do
-			ahead = append(ahead, r.fetch(off, to-off))
-			off = to
+			p.off, *p.buf = off, (*p.buf)[:to-off]
+			p.start()
+			begun, off = begun+1, to
 		}
-		p := ahead[0]
-		err := <-p.done
-		if err == nil {
-			err = writeAll(w, *p.buf)
+		p := ring[done%len(ring)]
+		p.wait()
+		done++
+		if p.err != nil {
+			return p.err
 		}
-		ahead = ahead[1:]
-		dropBuffer(p.buf)
-		if err != nil {
+		if err := writeAll(w, *p.buf); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (r *ReaderAt) fetch(off, n int64) piece {
-	p := piece{getBuffer(int(n)), make(chan error, 1)}
-	go func() { p.done <- r.readPlain(*p.buf, off) }()
-	return p
 }
 
 // dropBuffer wipes plaintext and gives its buffer back.

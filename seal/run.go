@@ -19,6 +19,10 @@ type run struct {
 	src     []byte // plaintext of the segments from srcFrom on
 	srcFrom int
 	nonce   nonce
+
+	work     func() // of the goroutine that the run is handed over to; made once
+	borrowed bool   // that goroutine reads the caller's slice
+	order    int64  // how many runs are to be written before this one
 }
 
 // slot returns where the plaintext of the next segment goes.

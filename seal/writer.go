@@ -35,15 +35,17 @@ type Writer struct {
 	fill   int   // plaintext bytes in the current segment
 	next   int64 // index of the current segment
 	perRun int
-	free   chan *run     // runs that are neither filled nor worked on
-	made   int           // runs in existence
-	prev   chan struct{} // closed when the run that was handed over last is written
-	sealed int64         // bytes handed to dst
+	free   chan *run // runs that are neither filled nor worked on
+	made   int       // runs in existence
+	handed int64     // runs handed over
+	sealed int64     // bytes handed to dst
 
 	reading sync.WaitGroup // goroutines that read the caller's slice
-	mu      sync.Mutex
-	failed  error // of dst, found by a goroutine
-	err     error // sticky
+	turn    sync.Cond      // told of every change of what follows
+	mu      sync.Mutex     // guards it
+	written int64          // runs that are written, or would be had none failed
+	failed  error          // of dst, found by a goroutine
+	err     error          // sticky
 }
 
 // NewWriter begins a sealed file on dst. Nothing is written before the first
@@ -59,6 +61,7 @@ func NewWriter(dst io.Writer, p *Params) (*Writer, error) {
 		lay:  layout{segment: int64(h.SegmentSize), tags: int64(c.overhead())},
 		free: make(chan *run, maxRuns),
 	}
+	w.turn.L = &w.mu
 	if !p.NoDigest {
 		w.digest = sha256.New()
 	}
@@ -75,7 +78,12 @@ func NewWriter(dst io.Writer, p *Params) (*Writer, error) {
 
 func (w *Writer) newRun(head int) *run {
 	w.made++
-	return &run{buf: getBuffer(head + w.perRun*int(w.lay.sealed()))}
+	r := &run{
+		buf:   getBuffer(head + w.perRun*int(w.lay.sealed())),
+		kinds: make([]kind, 0, w.perRun),
+	}
+	r.work = func() { w.process(r) }
+	return r
 }
 
 // Write seals p. Large slices that begin at a segment's border are sealed from
@@ -236,40 +244,52 @@ func (w *Writer) complete(k kind, n int, last bool) {
 }
 
 // handOver gives the current run to a goroutine that seals it, waits for its
-// turn and writes it; and gets an empty run.
+// turn and writes it; and gets an empty run. Nothing is allocated for it.
 func (w *Writer) handOver() {
-	r, prev, written := w.cur, w.prev, make(chan struct{})
-	w.prev, w.cur = written, nil
-	borrowed := r.src != nil
-	if borrowed {
+	r := w.cur
+	r.order, w.cur = w.handed, nil
+	w.handed++
+	if r.borrowed = r.src != nil; r.borrowed {
 		w.reading.Add(1)
 	}
 	w.sealed += int64(len(r.bytes(&w.lay)))
-	go func() {
-		defer close(written)
-		r.seal(w.cipher, &w.lay)
-		if borrowed {
-			w.reading.Done()
-		}
-		w.deliver(r, prev)
-		w.free <- r
-	}()
+	go r.work()
 	w.take()
 }
 
-// deliver writes a sealed run after the one before it.
-func (w *Writer) deliver(r *run, prev chan struct{}) {
-	if prev != nil {
-		<-prev
+// process is what happens to a run that was handed over.
+func (w *Writer) process(r *run) {
+	r.seal(w.cipher, &w.lay)
+	if r.borrowed {
+		w.reading.Done()
 	}
-	if w.failure() != nil {
-		return
+	w.deliver(r)
+	w.free <- r
+}
+
+// deliver writes a sealed run once all before it are written.
+func (w *Writer) deliver(r *run) {
+	err := w.await(r.order)
+	if err == nil {
+		if _, err = w.dst.Write(r.bytes(&w.lay)); err != nil {
+			err = fmt.Errorf("writing sealed file: %w", err)
+		}
 	}
-	if _, err := w.dst.Write(r.bytes(&w.lay)); err != nil {
-		w.mu.Lock()
-		w.failed = fmt.Errorf("writing sealed file: %w", err)
-		w.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = err
+	w.written++
+	w.turn.Broadcast()
+}
+
+// await waits until the first n runs are written, and tells what failed.
+func (w *Writer) await(n int64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.written < n {
+		w.turn.Wait()
 	}
+	return w.failed
 }
 
 func (w *Writer) failure() error {
@@ -316,9 +336,7 @@ func (w *Writer) Abort() {
 // release waits for the goroutines, gives back the buffers and drops the keys.
 // Where a file was finished, sealing has overwritten all plaintext.
 func (w *Writer) release(unfinished bool) {
-	if w.prev != nil {
-		<-w.prev
-	}
+	_ = w.await(w.handed) // what failed has been reported
 	if unfinished {
 		wipe((*w.cur.buf)[:min(len(*w.cur.buf), w.cur.head+(len(w.cur.kinds)+1)*int(w.lay.sealed()))])
 	}
@@ -331,7 +349,7 @@ func (w *Writer) release(unfinished bool) {
 		putBuffer(w.frame)
 		wipe(w.packed[:cap(w.packed)])
 	}
-	w.cur, w.prev, w.frame, w.packed, w.cipher = nil, nil, nil, nil, nil
+	w.cur, w.frame, w.packed, w.cipher = nil, nil, nil, nil
 	if w.err == nil {
 		w.err = ErrClosed
 	}

@@ -39,7 +39,9 @@ func (w *Writer) finish(r Recovery) (Info, error) {
 	}
 	w.cur.seal(w.cipher, &w.lay)
 	w.sealed += int64(len(w.cur.bytes(&w.lay)))
-	w.deliver(w.cur, w.prev)
+	w.cur.order = w.handed
+	w.handed++
+	w.deliver(w.cur)
 	return Info{Size: w.size, SealedSize: w.sealed, SHA256: t.SHA256}, w.failure()
 }
 
