@@ -21,12 +21,13 @@ type Reader struct {
 	open   Open
 	lay    layout
 
-	sealed  *[]byte // segments as read: a run and one byte, to see the end coming
-	have    int     // bytes in sealed
-	ended   bool    // src has ended
-	run     *[]byte // plaintext of a run and of a last segment
-	scratch *[]byte // between the stages
-	nonce   nonce
+	last   *batch                // that was filled; what it has beyond its segments comes before the next
+	ahead  [lookAhead + 1]*batch // filled and being opened, oldest first
+	count  int                   // of them
+	free   []*batch              // neither being filled nor opened
+	giving *batch                // whose plaintext is being given out
+	eager  bool                  // WriteTo is under way: read ahead
+	ended  bool                  // nothing is to be filled any more
 
 	phase kind     // of the last segment that was opened
 	seen  [5]int64 // segments of each kind
@@ -61,12 +62,6 @@ func NewReader(src io.Reader, o *Open) (*Reader, error) {
 	}
 	r := &Reader{src: src, header: h, cipher: c, open: *o, phase: kindData, read: int64(h.Size())}
 	r.lay = layout{segment: int64(h.SegmentSize), tags: int64(c.overhead())}
-	perRun := max(1, runBytes/h.SegmentSize)
-	r.sealed = getBuffer(perRun*int(r.lay.sealed()) + 1)
-	r.run = getBuffer(0)
-	if len(c.aeads) > 1 {
-		r.scratch = getBuffer(int(r.lay.sealed()))
-	}
 	if h.Compression != CompressNone {
 		r.frames = &frameReader{size: h.FrameSize}
 	}
@@ -119,8 +114,12 @@ func (r *Reader) Read(p []byte) (int, error) {
 }
 
 // WriteTo writes all plaintext that is left to w, a run of segments in each
-// write. Its error is nil when the end was reached and everything agreed.
+// write. Its error is nil when the end was reached and everything agreed. While
+// a run is being written, the next ones are read, and opened by other
+// goroutines, which have ended when WriteTo returns.
 func (r *Reader) WriteTo(w io.Writer) (int64, error) {
+	r.eager = true
+	defer r.settle()
 	var total int64
 	for {
 		if err := r.ready(); err == io.EOF {
@@ -154,11 +153,15 @@ func (r *Reader) release() {
 	if r.cipher == nil {
 		return
 	}
-	wipe((*r.run)[:cap(*r.run)])
-	putBuffer(r.run)
-	putBuffer(r.sealed)
-	if r.scratch != nil {
-		putBuffer(r.scratch)
+	r.settle()
+	for _, b := range r.ahead[:r.count] {
+		b.drop()
+	}
+	for _, b := range r.free {
+		b.drop()
+	}
+	if r.giving != nil {
+		r.giving.drop()
 	}
 	if r.end.buf != nil {
 		r.end.drop()
@@ -166,7 +169,8 @@ func (r *Reader) release() {
 	if r.frames != nil {
 		r.frames.wipe()
 	}
-	r.cipher, r.run, r.sealed, r.scratch, r.out, r.feed, r.end.buf, r.end.have = nil, nil, nil, nil, nil, nil, nil, nil
+	r.cipher, r.last, r.giving, r.free, r.count = nil, nil, nil, nil, 0
+	r.out, r.feed, r.end.buf, r.end.have = nil, nil, nil, nil
 }
 
 // ready makes out non-empty, or returns why it cannot.

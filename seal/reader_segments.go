@@ -1,39 +1,32 @@
 package seal
 
-import (
-	"errors"
-	"fmt"
-	"io"
-)
+import "fmt"
 
-// next reads a run of segments and opens them. Data of segments before one that
-// fails is given out first.
+// next takes a run of segments and opens what is not open yet. Data of segments
+// before one that fails is given out first.
 func (r *Reader) next() error {
-	if err := r.fill(); err != nil {
-		return err
+	if r.giving != nil {
+		r.free = append(r.free, r.giving)
+	}
+	b := r.take()
+	r.giving = b
+	if b.err != nil {
+		return b.err
 	}
 	full := int(r.lay.sealed())
-	whole := r.have / full // leaves one byte: what follows must be seen first
-	if r.ended {
-		whole = max(0, r.have-1) / full // the last segment is apart
+	data := (*b.plain)[:0]
+	if r.phase == kindData {
+		data = data[:b.opened*int(r.lay.segment)]
+		r.seen[kindData] += int64(b.opened)
+		r.index += int64(b.opened)
 	}
-	need := (whole + 1) * int(r.lay.segment)
-	if cap(*r.run) < need {
-		dropBuffer(r.run)
-		r.run = getBuffer(need)
-	}
-	data := (*r.run)[:0]
 	var err error
-	for i := range whole {
-		if data, err = r.openWhole(data, (*r.sealed)[i*full:(i+1)*full]); err != nil {
-			break
-		}
+	for r.index < b.first+int64(b.whole) && err == nil {
+		i := int(r.index - b.first)
+		data, err = r.openWhole(b, data, (*b.sealed)[i*full:(i+1)*full])
 	}
-	if err == nil && r.ended {
-		data, err = r.openEnd(data, (*r.sealed)[whole*full:r.have])
-	}
-	if err == nil {
-		r.have = copy(*r.sealed, (*r.sealed)[whole*full:r.have])
+	if err == nil && b.ended {
+		data, err = r.openEnd(b, data, (*b.sealed)[b.whole*full:b.have])
 	}
 	if r.frames != nil {
 		r.feed = data
@@ -43,28 +36,10 @@ func (r *Reader) next() error {
 	return err
 }
 
-// fill reads until sealed is full or src ends.
-func (r *Reader) fill() error {
-	n, err := io.ReadFull(r.src, (*r.sealed)[r.have:])
-	r.have += n
-	r.read += int64(n)
-	if err == nil {
-		if r.open.Size >= 0 && r.read > r.open.Size {
-			return wrongSize(r.read, r.open.Size)
-		}
-		return nil
-	}
-	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("reading sealed file: %w", err)
-	}
-	r.ended = true
-	return nil
-}
-
 // openWhole opens a segment that is not the last. Which kind it is of is not
 // written anywhere in clear: it is of the kind of the one before it or of one
 // that may follow, and authenticates as that and nothing else.
-func (r *Reader) openWhole(data, sealed []byte) ([]byte, error) {
+func (r *Reader) openWhole(b *batch, data, sealed []byte) ([]byte, error) {
 	if r.index >= MaxSegments {
 		return data, fmt.Errorf("%w: more than %d segments", ErrFormat, int64(MaxSegments))
 	}
@@ -72,7 +47,7 @@ func (r *Reader) openWhole(data, sealed []byte) ([]byte, error) {
 	at := len(data)
 	var first error
 	for k := r.phase; k <= kindTrailer; k++ {
-		plain, err := r.cipher.open((*r.run)[:cap(*r.run)][at:at:at+size], sealed, r.between(len(sealed)), &r.nonce, k, r.index, false)
+		plain, err := r.cipher.open((*b.plain)[:cap(*b.plain)][at:at:at+size], sealed, b.between(len(sealed)), &b.nonce, k, r.index, false)
 		if err != nil {
 			if first == nil {
 				first = err
@@ -93,14 +68,6 @@ func (r *Reader) openWhole(data, sealed []byte) ([]byte, error) {
 	return data, first
 }
 
-// between is the scratch for what lies between the stages.
-func (r *Reader) between(n int) []byte {
-	if r.scratch == nil {
-		return nil
-	}
-	return (*r.scratch)[:n]
-}
-
 // keep appends a segment to the end block.
 func (r *Reader) keep(plain []byte) error {
 	if int64(len(r.end.have)+len(plain)) > r.lay.maxEndBlock() {
@@ -119,7 +86,7 @@ func (r *Reader) keep(plain []byte) error {
 
 // openEnd opens the last segment, reads the trailer, and checks that it tells
 // of the segments that have been seen. It appends the rest of the data stream.
-func (r *Reader) openEnd(data, sealed []byte) ([]byte, error) {
+func (r *Reader) openEnd(b *batch, data, sealed []byte) ([]byte, error) {
 	if r.open.Size >= 0 && r.read != r.open.Size {
 		return data, wrongSize(r.read, r.open.Size)
 	}
@@ -127,8 +94,8 @@ func (r *Reader) openEnd(data, sealed []byte) ([]byte, error) {
 		return data, fmt.Errorf("%w: it ends before a last segment", ErrTruncated)
 	}
 	at := len(data)
-	spare := (*r.run)[:cap(*r.run)][at:at]
-	plain, err := r.cipher.openLast(spare, sealed, r.between(len(sealed)), &r.nonce, r.index, r.phase, r.lay.sealed())
+	spare := (*b.plain)[:cap(*b.plain)][at:at]
+	plain, err := r.cipher.openLast(spare, sealed, b.between(len(sealed)), &b.nonce, r.index, r.phase, r.lay.sealed())
 	if err != nil {
 		return data, err
 	}
