@@ -267,6 +267,14 @@ func (b *bench) coldPage(ctx context.Context, names []string, after int) (time.D
 // kept is how many of the directories are not deleted.
 func (b *bench) kept() int { return b.Dirs / 10 }
 
+// gone is how many files lie in those that are.
+func (b *bench) gone() (n int) {
+	for d := b.kept(); d < b.Dirs; d++ {
+		n += (b.Files - d + b.Dirs - 1) / b.Dirs
+	}
+	return n
+}
+
 // delete deletes 9 of 10 directories and waits until nothing is left to do.
 func (b *bench) delete(ctx context.Context) error {
 	if err := b.restart(ctx, "delete"); err != nil {
@@ -279,7 +287,7 @@ func (b *bench) delete(ctx context.Context) error {
 	if int(before) != b.total() {
 		return fmt.Errorf("there are %.0f files instead of %d", before, b.total())
 	}
-	begun := time.Now()
+	begun, used := time.Now(), cpu(b.server.pid())
 	_, err = b.server.each(ctx, storeClients, b.kept(), b.Dirs, func(c *conn, n int) error {
 		_, err := c.expect(204, "DELETE", "/data/"+b.dir(n)+"/?recursive=true", nil)
 		return err
@@ -293,7 +301,9 @@ func (b *bench) delete(ctx context.Context) error {
 		return err
 	}
 	b.report.Delete = idle.Sub(begun)
-	b.say("deleted %d directories in %s, and what was in them in %s", b.Dirs-b.kept(), detached.Round(time.Millisecond), b.report.Delete.Round(time.Second))
+	b.report.DeleteCPU = (cpu(b.server.pid()) - used) / time.Duration(b.gone())
+	b.say("deleted %d directories in %s, and what was in them in %s, server %s of CPU for each file", b.Dirs-b.kept(),
+		detached.Round(time.Millisecond), b.report.Delete.Round(time.Second), b.report.DeleteCPU.Round(100*time.Nanosecond))
 	return nil
 }
 
@@ -307,7 +317,6 @@ const (
 // settle waits until the server has done what it does in the background after
 // a deletion, and returns since when.
 func (b *bench) settle(ctx context.Context) (since time.Time, err error) {
-	gone := b.Files / b.Dirs * (b.Dirs - b.kept())
 	left := func() float64 {
 		n, e := b.server.metric("efs_fs_files")
 		if e != nil {
@@ -315,8 +324,8 @@ func (b *bench) settle(ctx context.Context) (since time.Time, err error) {
 		}
 		return n
 	}
-	defer progress("deleting", gone, func() int { return b.total() - int(left()) })()
-	want := float64(b.total() - gone)
+	defer progress("emptying directories", b.gone(), func() int { return b.total() - int(left()) })()
+	want := float64(b.total() - b.gone())
 	since = time.Now()
 	used := cpu(b.server.pid())
 	for err == nil {
@@ -340,7 +349,7 @@ func (b *bench) settle(ctx context.Context) (since time.Time, err error) {
 
 // remaining stores a sample into what is left and counts what the index takes.
 func (b *bench) remaining(ctx context.Context) (err error) {
-	left := int64(b.total() - b.Files/b.Dirs*(b.Dirs-b.kept()))
+	left := int64(b.total() - b.gone())
 	if b.report.After, err = account(b.server.index(), left); err != nil {
 		return err
 	}

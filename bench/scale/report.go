@@ -27,12 +27,13 @@ type Report struct {
 	PagesWarm []Page `json:"pages_warm"`
 	PagesCold []Page `json:"pages_cold"`
 
-	Fill    []Fill           `json:"fill"`
-	Restart Restarts         `json:"restart"`
-	Full    Account          `json:"index_full"`
-	After   Account          `json:"index_after_deleting"`
-	Delete  time.Duration    `json:"delete_ns"`
-	Anon    map[string]int64 `json:"rss_anon_peak_bytes"` // by phase
+	Fill      []Fill           `json:"fill"`
+	Restart   Restarts         `json:"restart"`
+	Full      Account          `json:"index_full"`
+	After     Account          `json:"index_after_deleting"`
+	Delete    time.Duration    `json:"delete_ns"`
+	DeleteCPU time.Duration    `json:"delete_server_cpu_ns_each"` // user and system, for each file
+	Anon      map[string]int64 `json:"rss_anon_peak_bytes"`       // by phase
 
 	Goals []Goal `json:"goals"`
 }
