@@ -26,7 +26,7 @@ type namesLimits struct {
 }
 
 // A block fills one size of padding.
-var defaultNames = namesLimits{large: 4096, flush: 1024, fanIn: 4, block: 8<<10 - 1, chunk: 32 << 10}
+var defaultNames = namesLimits{large: 4096, flush: 256, fanIn: 4, block: 8<<10 - 1, chunk: 32 << 10}
 
 // knownDirs is how many directories it is known of whether they are large.
 const knownDirs = 1 << 14

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/efs-project/efs"
 )
@@ -75,15 +76,15 @@ func (fs *FS) nameSources(ctx context.Context, dir efs.ID, root *namesRoot, from
 	}
 	i, _ := slices.BinarySearchFunc(changes, from, func(it item, k string) int { return cmp.Compare(it.key, k) })
 	changes = changes[i:]
-	sources := append(make([]source, 0, len(root.Runs)+1), (*sorted)(&changes))
+	sources := make([]source, 1+len(root.Runs))
+	sources[0] = (*sorted)(&changes)
+	failed := make([]error, len(root.Runs))
+	var ways sync.WaitGroup // down the runs: each waits for the disk block after block
 	for i := range root.Runs {
-		r, err := fs.newRunReader(ctx, dir, &root.Runs[i], from)
-		if err != nil {
-			return nil, err
-		}
-		sources = append(sources, r)
+		ways.Go(func() { sources[1+i], failed[i] = fs.newRunReader(ctx, dir, &root.Runs[i], from) })
 	}
-	return sources, nil
+	ways.Wait()
+	return sources, cmp.Or(failed...)
 }
 
 // changedNames returns the names that have changed and are in no run yet, in
