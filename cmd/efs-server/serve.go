@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/efs-project/efs/internal/accesslog"
 	"github.com/efs-project/efs/internal/admin"
 	"github.com/efs-project/efs/internal/config"
 	"github.com/efs-project/efs/internal/node"
@@ -48,16 +50,30 @@ const serveExample = `  # a fresh root, on an unprivileged port
 
 func serveCommand() *cobra.Command {
 	var rollback []string
+	var profile string
 	cmd := &cobra.Command{
 		Use:     "efs-server",
 		Short:   "Serve encrypted file systems over HTTPS",
 		Long:    serveLong,
 		Example: serveExample,
 		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd, rollback) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if profile == "" {
+				return serve(cmd, rollback)
+			}
+			stop, err := profileCPU(profile)
+			if err != nil {
+				return err
+			}
+			return errors.Join(serve(cmd, rollback), stop())
+		},
 	}
 	config.Flags(cmd.Flags())
 	cmd.Flags().StringSliceVar(&rollback, "accept-rollback", nil, "file system to open although its index is older than its anchor (repeatable)")
+	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile of the run to this file when the server stops")
+	if err := cmd.Flags().MarkHidden("cpuprofile"); err != nil {
+		panic(err) // the flag was defined one line above
+	}
 	return cmd
 }
 
@@ -74,7 +90,8 @@ func serve(cmd *cobra.Command, rollback []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	log := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	log, requests := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	defer requests.Flush()
 	for _, name := range cfg.Unknown {
 		log.Warn("variable names no setting and is ignored", "variable", name)
 	}
@@ -87,7 +104,7 @@ func serve(cmd *cobra.Command, rollback []string) error {
 		closeAll(listeners)
 		return err
 	}
-	err = runNode(cmd.Context(), n, cfg, listeners, log)
+	err = runNode(cmd.Context(), n, cfg, listeners, log, requests)
 	if cerr := n.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("stopping: %w", cerr))
 	}
@@ -126,7 +143,7 @@ func openNode(ctx context.Context, cfg *config.Config, rollback []string, log *s
 
 // runNode serves requests and commands until ctx ends or one of them fails,
 // and returns when both have stopped: first requests, then commands.
-func runNode(ctx context.Context, n *node.Node, cfg *config.Config, listeners []server.Listener, log *slog.Logger) error {
+func runNode(ctx context.Context, n *node.Node, cfg *config.Config, listeners []server.Listener, log *slog.Logger, requests accesslog.Logger) error {
 	control, err := admin.NewServer(n, cfg.Root, log)
 	if err != nil {
 		closeAll(listeners)
@@ -145,7 +162,7 @@ func runNode(ctx context.Context, n *node.Node, cfg *config.Config, listeners []
 		cancel() // without commands a server cannot be administered
 		controlDone <- err
 	}()
-	https := server.New(n, server.Config{Logger: log, Limits: limits(cfg.Limits), Certificate: n.Certificate})
+	https := server.New(n, server.Config{Logger: log, Requests: requests, Limits: limits(cfg.Limits), Certificate: n.Certificate})
 	err = https.Serve(ctx, listeners...)
 	stopControl()
 	return errors.Join(err, <-controlDone)
@@ -223,13 +240,16 @@ func factors(names []string) session.Factors {
 	return f
 }
 
-func newLogger(w interface{ Write([]byte) (int, error) }, cfg config.Log) *slog.Logger {
+// newLogger returns the two ways into the log: for what happens, which is
+// written at once, and for the requests, whose lines are collected until Flush.
+func newLogger(w io.Writer, cfg config.Log) (*slog.Logger, *accesslog.Writer) {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 	options := &slog.HandlerOptions{Level: levels[cfg.Level], ReplaceAttr: utcTime}
+	requests := accesslog.NewWriter(w, levels[cfg.Level], cfg.Format == "json")
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(slog.NewJSONHandler(requests, options)), requests
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(slog.NewTextHandler(requests, options)), requests
 }
 
 // utcTime writes times in UTC, so that logs of several servers can be merged.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/efs-project/efs/internal/http1"
@@ -64,7 +65,6 @@ func (t *tlsServer) accept() error {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	for pause := shortest; ; {
 		c, err := t.ln.Accept()
-		var n net.Error
 		switch {
 		case err == nil:
 			pause = shortest
@@ -72,7 +72,7 @@ func (t *tlsServer) accept() error {
 			continue
 		case t.s.stopping.Load():
 			return http.ErrServerClosed
-		case errors.As(err, &n) && n.Temporary(): //nolint:staticcheck // net/http asks the same question: nothing better tells a shortage
+		case passes(err):
 			t.s.log.Debug("accepting a connection", "error", err, "again_in", pause)
 		default:
 			return err
@@ -84,6 +84,16 @@ func (t *tlsServer) accept() error {
 			return http.ErrServerClosed
 		}
 	}
+}
+
+// passes reports whether an error of Accept is a shortage that ends.
+func passes(err error) bool {
+	for _, shortage := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, shortage) {
+			return true
+		}
+	}
+	return false
 }
 
 // serve shakes hands and answers the requests of one connection.

@@ -28,17 +28,13 @@ func (x *exchange) authenticate(n needs) error {
 		x.who = who
 		return nil
 	}
-	c, err := x.credentials(need)
+	s, err := x.session(who.cert, need)
 	if err != nil {
 		return err
 	}
-	if c == (credentials{}) && need == (Factors{Certificate: true}) {
-		x.who = who // the certificate is all that is demanded, and all there is
+	if s == nil { // the certificate is all that is demanded, and all there is
+		x.who = who
 		return nil
-	}
-	s, err := x.s.node.Sessions().Verify(c.token, c.user, c.secret, who.cert, need)
-	if err != nil {
-		return sessionProblem(err)
 	}
 	if who.fs == nil {
 		f, err := x.s.node.FS(s.FS)
@@ -50,6 +46,37 @@ func (x *exchange) authenticate(n needs) error {
 	who.session = s
 	x.who = who
 	return nil
+}
+
+// session finds the session of the request by its credentials; nil where none
+// are sent, and none demanded.
+func (x *exchange) session(cert string, need Factors) (*session.Session, error) {
+	sessions := x.s.node.Sessions()
+	conn := connOf(x.r.Context())
+	if len(x.l.ClientCert) > 0 {
+		conn = nil // of a proxy perhaps, which others send on too
+	}
+	if conn != nil {
+		if p := conn.proven.Load(); p.holds(sessions, x.r.Header, cert, x.start) {
+			return p.session, nil
+		}
+	}
+	c, err := x.credentials(need)
+	if err != nil {
+		return nil, err
+	}
+	if c == (credentials{}) && need == (Factors{Certificate: true}) {
+		return nil, nil
+	}
+	s, until, err := sessions.VerifyUntil(c.token, c.user, c.secret, cert, need)
+	if err != nil {
+		return nil, sessionProblem(err)
+	}
+	if conn != nil {
+		h := x.r.Header
+		conn.proven.Store(&proof{h.Get("Efs-Token"), h.Get("Authorization"), cert, sessions, s, until})
+	}
+	return s, nil
 }
 
 // credentials are what a request carries besides its certificate.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/efs-project/efs/internal/accesslog"
 	"github.com/efs-project/efs/internal/session"
 )
 
@@ -15,6 +16,9 @@ import (
 type Config struct {
 	Logger *slog.Logger // nil: slog.Default()
 	Limits Limits
+
+	// Requests takes a line of each request; nil: Logger does.
+	Requests accesslog.Logger
 
 	// Certificate returns the server's certificate at each handshake, so that
 	// a renewed one is used at once. While it returns an error or nil, which a

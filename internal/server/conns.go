@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/efs-project/efs/internal/session"
 )
 
 // conn is one accepted connection, below TLS, and whose it is. What is known
@@ -15,6 +19,34 @@ type conn struct {
 	net.Conn
 	home   *conns
 	judged atomic.Pointer[judgement]
+	proven atomic.Pointer[proof]
+}
+
+// proof is a session that was found by credentials which came over this
+// connection. The same ones, from the same certificate, find it again without
+// work while the session and the token live.
+type proof struct {
+	token, authorization string // as the headers had them
+	cert                 string
+	sessions             *session.Manager // that found it; another knows nothing of it
+	session              *session.Session
+	until                int64 // Unix seconds
+}
+
+// holds reports whether these credentials are the ones that were proven. They
+// need not be compared in constant time: whoever sends on this connection has
+// sent them before.
+func (p *proof) holds(sessions *session.Manager, h http.Header, cert string, now time.Time) bool {
+	if p == nil || p.sessions != sessions || p.cert != cert || now.Unix() >= p.until || p.session.Err() != nil {
+		return false
+	}
+	return single(h["Efs-Token"], p.token) && single(h["Authorization"], p.authorization)
+}
+
+// single reports whether a header was sent once, with this value; or not at
+// all, if the value is empty.
+func single(sent []string, value string) bool {
+	return len(sent) == 1 && sent[0] == value || len(sent) == 0 && value == ""
 }
 
 // judgement is an outcome of judging a certificate.

@@ -28,6 +28,21 @@ type exchange struct {
 	follows bool     // a change feed that waits: not work to be waited for
 
 	reading, writing pace
+
+	values [12]string // of the answer's headers, each sliced out
+	used   int        // of values
+}
+
+// set sets a header of the answer, whose name must be in the form that
+// net/http keeps. An answer has a dozen; this spares an allocation for each.
+func (x *exchange) set(name, value string) {
+	if x.used == len(x.values) {
+		x.Header()[name] = []string{value}
+		return
+	}
+	x.values[x.used] = value
+	x.used++
+	x.Header()[name] = x.values[x.used-1 : x.used : x.used]
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -69,6 +84,9 @@ func (x *exchange) Write(b []byte) (int, error) {
 func (x *exchange) armReading() {
 	x.reading = pace{stall: x.s.limits.SlowClient, rate: x.s.limits.MinRate}
 	x.writing = x.reading
+	if x.r.ProtoMajor == 1 {
+		x.writing.last = x.start // HTTP/1 has a deadline for writing from the start
+	}
 	if x.r.ContentLength != 0 {
 		x.reading.before(0, x.setReadDeadline)
 	}

@@ -43,7 +43,7 @@ func (x *exchange) get(t target) error {
 			return x.sendRanges(f, &e, spans)
 		}
 	}
-	x.Header().Set("Content-Length", strconv.FormatInt(e.Size, 10))
+	x.set("Content-Length", strconv.FormatInt(e.Size, 10))
 	return x.sendSpan(f, http.StatusOK, span{0, e.Size})
 }
 
@@ -62,7 +62,7 @@ func (x *exchange) head(t target) error {
 		return x.verdict(v, err, &e)
 	}
 	x.describe(&e)
-	x.Header().Set("Content-Length", strconv.FormatInt(e.Size, 10))
+	x.set("Content-Length", strconv.FormatInt(e.Size, 10))
 	x.WriteHeader(http.StatusOK)
 	return nil
 }
@@ -101,17 +101,17 @@ const (
 // describe sets the headers that tell about a file.
 func (x *exchange) describe(e *efs.Entry) {
 	h := x.Header()
-	h["Etag"] = []string{quoted(e.ETag)}
-	h["Content-Type"] = []string{typeOf(e)}
-	h["Last-Modified"] = []string{modified(e).Format(http.TimeFormat)}
-	h["Efs-Modified"] = []string{modified(e).Format(time.RFC3339Nano)} // to the microsecond, which no HTTP date says
-	h["Efs-Version"] = []string{strconv.FormatUint(e.Version, 10)}
+	x.set("Etag", quoted(e.ETag))
+	x.set("Content-Type", typeOf(e))
+	x.set("Last-Modified", modified(e).Format(http.TimeFormat))
+	x.set("Efs-Modified", modified(e).Format(time.RFC3339Nano)) // to the microsecond, which no HTTP date says
+	x.set("Efs-Version", strconv.FormatUint(e.Version, 10))
 	h["Accept-Ranges"] = acceptRanges
 	h["Cache-Control"] = cacheControl
 	h["X-Content-Type-Options"] = noSniff
 	h["Content-Security-Policy"] = contentSecurity
 	if e.DigestKind == efs.DigestFull {
-		h["Repr-Digest"] = []string{formatDigest(e.Digest)}
+		x.set("Repr-Digest", formatDigest(e.Digest))
 	}
 	setMeta(h, e.Meta)
 }
@@ -155,13 +155,15 @@ type fileWriter struct {
 	x      *exchange
 	status int
 	left   int64 // bytes to come
-	last   []byte
+	held   [1]byte
+	last   []byte // in held
 }
 
 func (w *fileWriter) Write(b []byte) (int, error) {
 	if w.left -= int64(len(b)); w.left <= 0 && len(b) > 0 {
 		end := len(b) - 1
-		w.last = []byte{b[end]}
+		w.held[0] = b[end]
+		w.last = w.held[:]
 		if end == 0 {
 			return len(b), nil
 		}

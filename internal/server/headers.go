@@ -165,5 +165,6 @@ func parseDigest(v string) (sum []byte, ok bool) {
 
 // formatDigest writes a Repr-Digest.
 func formatDigest(sum []byte) string {
-	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"
+	var buf [64]byte
+	return string(append(base64.StdEncoding.AppendEncode(append(buf[:0], "sha-256=:"...), sum), ':'))
 }

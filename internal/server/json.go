@@ -73,7 +73,7 @@ func (x *exchange) sendJSON(status int, body []byte) error {
 	h := x.Header()
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = cacheControl
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.set("Content-Length", strconv.Itoa(len(body)))
 	x.WriteHeader(status)
 	_, err := x.Write(body)
 	return err

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,21 @@ type metrics struct {
 	handshakes *prometheus.CounterVec   // by outcome
 
 	common, all http.Handler
+
+	mu    sync.RWMutex
+	known map[seriesKey]series // found before: finding them costs more than counting
+}
+
+// seriesKey is what tells the series of one request from those of another.
+type seriesKey struct {
+	route  route
+	method string
+	status int
+}
+
+type series struct {
+	requests  prometheus.Counter
+	durations prometheus.Observer
 }
 
 // buckets reach from a read of a cached small file to a large upload, seconds.
@@ -28,6 +44,7 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 
 func newMetrics(s *Server) *metrics {
 	m := &metrics{
+		known: make(map[seriesKey]series),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "efs_http_requests_total",
 			Help: "Requests answered, by route, method and status."}, []string{"route", "method", "status"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "efs_http_request_duration_seconds",
@@ -77,16 +94,35 @@ func (s *Server) readyGauge() float64 {
 
 // answered counts a finished exchange.
 func (m *metrics) answered(x *exchange, took time.Duration) {
-	method := knownMethod(x.r.Method)
-	m.requests.WithLabelValues(string(x.route), method, strconv.Itoa(x.status)).Inc()
+	of := m.seriesOf(seriesKey{x.route, knownMethod(x.r.Method), x.status})
+	of.requests.Inc()
 	if !x.follows { // how long a feed is watched says nothing about the server
-		m.durations.WithLabelValues(string(x.route), method).Observe(took.Seconds())
+		of.durations.Observe(took.Seconds())
 	}
 	if x.problem != "" {
 		m.problems.WithLabelValues(x.problem).Inc()
 	}
 	m.received.Add(float64(x.in))
 	m.sent.Add(float64(x.out))
+}
+
+// seriesOf finds the series of a request. There are few: routes, methods and
+// statuses are all the server's own.
+func (m *metrics) seriesOf(k seriesKey) series {
+	m.mu.RLock()
+	of, ok := m.known[k]
+	m.mu.RUnlock()
+	if ok {
+		return of
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	of = series{
+		requests:  m.requests.WithLabelValues(string(k.route), k.method, strconv.Itoa(k.status)),
+		durations: m.durations.WithLabelValues(string(k.route), k.method),
+	}
+	m.known[k] = of
+	return of
 }
 
 // knownMethod keeps what clients make up out of the metrics and the log.

@@ -114,11 +114,11 @@ func (x *exchange) enterUpload() (leave func(), err error) {
 // confirm answers a request that left an entry at path.
 func (x *exchange) confirm(path string, e *efs.Entry, created bool) error {
 	h := x.Header()
-	h["Etag"] = []string{quoted(e.ETag)}
+	x.set("Etag", quoted(e.ETag))
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = cacheControl
 	if e.DigestKind == efs.DigestFull {
-		h["Repr-Digest"] = []string{formatDigest(e.Digest)}
+		x.set("Repr-Digest", formatDigest(e.Digest))
 	}
 	status := http.StatusOK
 	if created {

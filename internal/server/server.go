@@ -23,17 +23,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/efs-project/efs/internal/accesslog"
 	"github.com/efs-project/efs/internal/node"
 	"github.com/efs-project/efs/internal/session"
 )
 
 // Server answers requests to the file systems of a node. Make one with New.
 type Server struct {
-	node    *node.Node
-	cfg     Config
-	limits  Limits
-	log     *slog.Logger
-	metrics *metrics
+	node       *node.Node
+	cfg        Config
+	limits     Limits
+	log        *slog.Logger
+	requestLog accesslog.Logger
+	metrics    *metrics
 
 	conns      conns
 	generation atomic.Uint64 // of what is known about users; judgements of older ones are void
@@ -60,6 +62,9 @@ func New(n *node.Node, cfg Config) *Server {
 	s := &Server{node: n, cfg: cfg, limits: cfg.Limits.withDefaults(), log: cfg.Logger}
 	if s.log == nil {
 		s.log = slog.Default()
+	}
+	if s.requestLog = cfg.Requests; s.requestLog == nil {
+		s.requestLog = accesslog.To(s.log)
 	}
 	s.base, s.endBase = context.WithCancel(context.Background())
 	s.feeds, s.endFeeds = context.WithCancel(s.base)
@@ -90,7 +95,7 @@ func (s *Server) OpsHandler() http.Handler { return s.Handler(Listener{Ops: true
 // serve answers one request, whatever becomes of it, and writes its line.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, l *Listener) {
 	x := &exchange{ResponseWriter: w, r: r, s: s, l: l, start: time.Now(), route: routeNone, id: s.requestID(r)}
-	w.Header()["X-Request-Id"] = []string{x.id}
+	x.set("X-Request-Id", x.id)
 	s.work.Add(1)
 	defer x.finish()
 	x.armReading()
@@ -182,28 +187,13 @@ func (s *Server) logRequest(x *exchange, took time.Duration) {
 	if x.route == routeLive || x.route == routeReady || x.route == routeMetrics {
 		level = slog.LevelDebug // asked every few seconds, for ever
 	}
-	if !s.log.Enabled(x.r.Context(), level) {
+	if !s.requestLog.Enabled(level) {
 		return
 	}
-	attrs := [...]slog.Attr{
-		slog.String("id", x.id),
-		slog.String("route", string(x.route)),
-		slog.String("method", knownMethod(x.r.Method)),
-		slog.Int("status", x.status),
-		slog.Duration("took", took),
-		slog.Int64("in", x.in),
-		slog.Int64("out", x.out),
-		slog.String("from", x.r.RemoteAddr),
-		slog.String("fs", x.who.fsName),
-		slog.String("user", x.who.user),
-		slog.String("object", objectID(x)),
-		slog.String("problem", x.problem),
-	}
-	n := len(attrs)
-	for n > 0 && attrs[n-1].Value.Kind() == slog.KindString && attrs[n-1].Value.String() == "" {
-		n--
-	}
-	s.log.LogAttrs(x.r.Context(), level, "request", attrs[:n]...)
+	s.requestLog.Log(accesslog.Entry{
+		Time: x.start.Add(took), Level: level, ID: x.id, Route: string(x.route), Method: knownMethod(x.r.Method), Status: x.status,
+		Took: took, In: x.in, Out: x.out, From: x.r.RemoteAddr, FS: x.who.fsName, User: x.who.user, Object: objectID(x), Problem: x.problem,
+	})
 }
 
 func objectID(x *exchange) string {

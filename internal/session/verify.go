@@ -17,29 +17,39 @@ import (
 // Errors: ErrMissing, ErrToken, ErrExpired, ErrBasic, ErrBound. It does no
 // public-key work and, after a token's first use, parses nothing.
 func (m *Manager) Verify(token, basicUser, basicSecret, certSHA256 string, need Factors) (*Session, error) {
+	s, _, err := m.VerifyUntil(token, basicUser, basicSecret, certSHA256, need)
+	return s, err
+}
+
+// VerifyUntil is Verify for a caller that remembers the answer: the same
+// arguments have the same answer until that Unix second, as long as the
+// session's Err is nil.
+func (m *Manager) VerifyUntil(token, basicUser, basicSecret, certSHA256 string, need Factors) (s *Session, until int64, err error) {
 	switch {
 	case need.Token && token == "", need.Basic && basicSecret == "", need.Certificate && certSHA256 == "":
-		return nil, ErrMissing
+		return nil, 0, ErrMissing
 	case token == "" && basicSecret == "": // nothing to find a session by
-		return nil, ErrMissing
+		return nil, 0, ErrMissing
 	}
-	var s *Session
 	if token != "" {
 		t, err := m.lookup(token)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		s = t.session
-	} else if s = m.sessionOf(basicSecret); s == nil || s.Err() != nil {
-		return nil, ErrExpired
+		s, until = t.session, t.expires
+	} else {
+		if s = m.sessionOf(basicSecret); s == nil || s.Err() != nil {
+			return nil, 0, ErrExpired
+		}
+		until = s.expires.Load()
 	}
 	if basicSecret != "" && !s.basicFits(basicUser, basicSecret) {
-		return nil, ErrBasic
+		return nil, 0, ErrBasic
 	}
 	if s.CertSHA256 != certSHA256 && (s.CertSHA256 != "" || need.Certificate) {
-		return nil, ErrBound
+		return nil, 0, ErrBound
 	}
-	return s, nil
+	return s, until, nil
 }
 
 // sessionOf finds a session by its Basic secret: "session id.random".
