@@ -3,15 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/connect"
+	"github.com/efs-project/efs/internal/remotes"
 	"github.com/efs-project/efs/internal/transfer"
 )
 
@@ -40,7 +39,7 @@ func (a *app) close() {
 // colon in it is written with a slash before the colon (./a:b).
 func splitRemote(arg string) (name, path string, ok bool) {
 	name, path, ok = strings.Cut(arg, ":")
-	if !ok || !remoteName.MatchString(name) {
+	if !ok || !remotes.Name.MatchString(name) {
 		return "", "", false
 	}
 	return name, "/" + strings.TrimPrefix(path, "/"), true
@@ -71,7 +70,7 @@ func (a *app) session(ctx context.Context, name string) (*client.Client, error) 
 	if c := a.sessions[name]; c != nil {
 		return c, nil
 	}
-	all, err := loadRemotes()
+	all, err := remotes.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -87,19 +86,13 @@ func (a *app) session(ctx context.Context, name string) (*client.Client, error) 
 	return c, nil
 }
 
-func (a *app) dialOptions(r remote) connect.Options {
-	o := connect.Options{
-		URL: r.URL, FS: r.FS, User: r.User, Key: r.Key, Cert: r.Cert, CA: r.CA,
-		PassphraseFile: a.passphraseFile, NoPrompt: a.noPrompt,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	}
-	if o.PassphraseFile == "" && os.Getenv(connect.PassphraseFileEnv) == "" {
-		o.PassphraseFile = r.PassphraseFile
-	}
+func (a *app) dialOptions(r remotes.Remote) connect.Options {
+	o := r.Options(a.passphraseFile)
+	o.NoPrompt = a.noPrompt
 	return o
 }
 
-func unknownRemote(name string, all *remotes) error {
+func unknownRemote(name string, all *remotes.File) error {
 	if len(all.Remotes) == 0 {
 		return usageError{fmt.Errorf("there is no remote %q: give it a name with `efs remote add %s https://HOST --key … --cert … --ca …`", name, name)}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/remotes"
 )
 
 func printJSON(cmd *cobra.Command, v any) error {
@@ -17,7 +18,7 @@ func printJSON(cmd *cobra.Command, v any) error {
 
 // completeRemoteNames offers the names of remotes.
 func completeRemoteNames(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-	all, err := loadRemotes()
+	all, err := remotes.Load()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

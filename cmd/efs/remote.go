@@ -15,7 +15,11 @@ import (
 
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/connect"
+	"github.com/efs-project/efs/internal/remotes"
 )
+
+// remote is one that is being added.
+type remote struct{ remotes.Remote }
 
 func remoteCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -63,7 +67,7 @@ are kept in $XDG_CONFIG_HOME/efs/remotes.toml; keys stay where they are.`,
 
 // addRemote checks what was given before it remembers it.
 func (a *app) addRemote(cmd *cobra.Command, name string, r remote, check bool) error {
-	if !remoteName.MatchString(name) {
+	if !remotes.Name.MatchString(name) {
 		return usageError{fmt.Errorf("%q cannot be a remote's name: two or more letters, digits, '_', '.' and '-'", name)}
 	}
 	u, err := client.ParseURL(r.URL)
@@ -84,18 +88,18 @@ func (a *app) addRemote(cmd *cobra.Command, name string, r remote, check bool) e
 		return err
 	}
 	if check {
-		c, err := connect.Dial(cmd.Context(), a.dialOptions(r))
+		c, err := connect.Dial(cmd.Context(), a.dialOptions(r.Remote))
 		if err != nil {
 			return err
 		}
 		defer c.Close()
 	}
-	all, err := loadRemotes()
+	all, err := remotes.Load()
 	if err != nil {
 		return err
 	}
-	all.Remotes[name] = r
-	if err := all.save(); err != nil {
+	all.Remotes[name] = r.Remote
+	if err := all.Save(); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s is now %s@%s at %s\n", name, r.User, r.FS, r.URL)
@@ -163,7 +167,7 @@ func remoteListCommand() *cobra.Command {
 		Example: "  efs remote list\n  efs remote list --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := loadRemotes()
+			all, err := remotes.Load()
 			if err != nil {
 				return err
 			}
@@ -191,7 +195,7 @@ func remoteRemoveCommand() *cobra.Command {
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeRemoteNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := loadRemotes()
+			all, err := remotes.Load()
 			if err != nil {
 				return err
 			}
@@ -199,7 +203,7 @@ func remoteRemoveCommand() *cobra.Command {
 				return unknownRemote(args[0], all)
 			}
 			delete(all.Remotes, args[0])
-			return all.save()
+			return all.Save()
 		},
 	}
 }

@@ -1,9 +1,12 @@
-package main
+// Package remotes keeps the names that a person gives to file systems, with
+// what is needed to log in to each: $XDG_CONFIG_HOME/efs/remotes.toml.
+package remotes
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,11 +14,12 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/efs-project/efs/internal/atomicfile"
+	"github.com/efs-project/efs/internal/connect"
 )
 
-// remote is what efs remembers of a file system under a name: files are
+// Remote is what is remembered of a file system under a name: files are
 // absolute paths, and no secret is among it.
-type remote struct {
+type Remote struct {
 	URL            string `toml:"url" json:"url"`
 	FS             string `toml:"fs" json:"fs"`
 	User           string `toml:"user" json:"user"`
@@ -25,15 +29,28 @@ type remote struct {
 	PassphraseFile string `toml:"passphrase_file,omitempty" json:"passphrase_file,omitempty"`
 }
 
-// remotes is the settings file, $XDG_CONFIG_HOME/efs/remotes.toml.
-type remotes struct {
-	Remotes map[string]remote `toml:"remotes"`
+// File is the settings file.
+type File struct {
+	Remotes map[string]Remote `toml:"remotes"`
 }
 
-// remoteName leaves out single letters, which are drives on some machines.
-var remoteName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]+$`)
+// Name is what a remote can be called. It leaves out single letters, which are
+// drives on some machines.
+var Name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]+$`)
 
-func remotesFile() (string, error) {
+// Options says how to log in. passphraseFile goes before what is remembered, as
+// does the environment; warnings go to standard error.
+func (r Remote) Options(passphraseFile string) connect.Options {
+	if passphraseFile == "" && os.Getenv(connect.PassphraseFileEnv) == "" {
+		passphraseFile = r.PassphraseFile
+	}
+	return connect.Options{
+		URL: r.URL, FS: r.FS, User: r.User, Key: r.Key, Cert: r.Cert, CA: r.CA, PassphraseFile: passphraseFile,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+}
+
+func path() (string, error) {
 	dir := os.Getenv("XDG_CONFIG_HOME")
 	if dir == "" {
 		home, err := os.UserHomeDir()
@@ -48,10 +65,10 @@ func remotesFile() (string, error) {
 	return filepath.Join(dir, "efs", "remotes.toml"), nil
 }
 
-// loadRemotes reads the settings; none yet is no error.
-func loadRemotes() (*remotes, error) {
-	r := &remotes{Remotes: map[string]remote{}}
-	file, err := remotesFile()
+// Load reads the settings; none yet is no error.
+func Load() (*File, error) {
+	r := &File{Remotes: map[string]Remote{}}
+	file, err := path()
 	if err != nil {
 		return nil, err
 	}
@@ -66,13 +83,14 @@ func loadRemotes() (*remotes, error) {
 		return nil, fmt.Errorf("reading the remotes: %s: %w", file, err)
 	}
 	if r.Remotes == nil {
-		r.Remotes = map[string]remote{}
+		r.Remotes = map[string]Remote{}
 	}
 	return r, nil
 }
 
-func (r *remotes) save() error {
-	file, err := remotesFile()
+// Save replaces the settings atomically.
+func (r *File) Save() error {
+	file, err := path()
 	if err != nil {
 		return err
 	}
