@@ -39,6 +39,9 @@ func (r *repeat) Read(p []byte) (int, error) {
 // A file of 16,384 segments takes as many allocations as one of 64, but for a
 // few that the runtime makes for itself.
 func TestNoAllocationForASegment(t *testing.T) {
+	if raceEnabled {
+		t.Skip("under the race detector a sync.Pool forgets at random")
+	}
 	const short, long = 4 << 20, 1 << 30
 	const slack = 64
 	for name, p := range map[string]Params{"one stage": one(AES256GCM), "two stages": two()} {
@@ -46,7 +49,7 @@ func TestNoAllocationForASegment(t *testing.T) {
 			p.SegmentSize = DefaultSegmentSize
 			part := make([]byte, 1<<20)
 			long := int64(long)
-			if testing.Short() || raceEnabled || name != "one stage" {
+			if testing.Short() || name != "one stage" {
 				long = 64 << 20
 			}
 			// The sealed bytes of a long file need not be kept: openers get a

@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -102,17 +101,27 @@ func appendSegments(dst []byte, c *segmentCipher, l *layout, data, table, record
 // sealed; its room beyond what is returned is used as scratch, and wiped.
 // Errors: those of NewReaderAt.
 func OpenBytes(dst, sealed []byte, o *Open) (plaintext []byte, t *Trailer, err error) {
-	r, err := unlockBytes(sealed, o)
-	if err != nil {
+	var r ReaderAt
+	if err := r.unlockBytes(sealed, o); err != nil {
 		return dst, nil, err
 	}
-	defer r.Close()
 	if r.count == 1 && r.header.Compression == CompressNone {
 		at := len(dst)
 		dst = grow(dst, int(r.last))
 		plain, t, err := r.openOnly(dst[at:at:cap(dst)], sealed[r.start:])
 		return dst[:at+len(plain)], t, err
 	}
+	return r.openAll(dst)
+}
+
+// openAll is OpenBytes for a file of several segments, or with compression. It
+// works on a copy of u, which so need not be allocated for a small file.
+func (u *ReaderAt) openAll(dst []byte) (plaintext []byte, t *Trailer, err error) {
+	r := &ReaderAt{
+		mem: u.mem, header: u.header, cipher: u.cipher, open: u.open, lay: u.lay,
+		size: u.size, start: u.start, count: u.count, last: u.last,
+	}
+	defer r.Close()
 	if err := r.measure(); err != nil {
 		return dst, nil, err
 	}
@@ -139,30 +148,33 @@ func OpenBytes(dst, sealed []byte, o *Open) (plaintext []byte, t *Trailer, err e
 // more: sealed is overwritten, also on failure, and the plaintext lies in it. A
 // file of several segments, or with compression, gets memory of its own.
 func OpenInPlace(sealed []byte, o *Open) (plaintext []byte, t *Trailer, err error) {
-	r, err := unlockBytes(sealed, o)
-	if err != nil {
+	var r ReaderAt
+	if err := r.unlockBytes(sealed, o); err != nil {
 		return nil, nil, err
 	}
-	defer r.Close()
+	if r.count != 1 || r.header.Compression != CompressNone {
+		return r.openAll(nil)
+	}
 	// Whether a whole segment is one before the last is found out by trying,
 	// for which it must be left as it is.
-	if r.count != 1 || r.header.Compression != CompressNone || r.last == r.lay.sealed() {
+	if r.last == r.lay.sealed() {
 		return OpenBytes(nil, sealed, o)
 	}
 	return r.openOnly(sealed[r.start:r.start], sealed[r.start:])
 }
 
 // unlockBytes checks the header of a sealed file that is at hand.
-func unlockBytes(sealed []byte, o *Open) (*ReaderAt, error) {
+func (r *ReaderAt) unlockBytes(sealed []byte, o *Open) error {
 	hlen, err := parsePreamble(sealed)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	need := preambleLen + hlen + macLen
 	if need > len(sealed) {
-		return nil, fmt.Errorf("%w: it ends within the header", ErrTruncated)
+		return fmt.Errorf("%w: it ends within the header", ErrTruncated)
 	}
-	return unlockAt(bytes.NewReader(sealed), sealed[:need], int64(len(sealed)), o)
+	r.mem = sealed
+	return r.unlock(sealed[:need], int64(len(sealed)), o)
 }
 
 // openOnly opens the only segment of a file without compression to dst, which

@@ -56,6 +56,26 @@ type Header struct {
 	Stages      []HeaderStage
 
 	raw []byte // magic, length and CBOR, as in the file
+
+	// What Stages and their slots lie in, with so few as is usual.
+	fewStages [2]HeaderStage
+	fewSlots  [2]Slot
+}
+
+// stages makes n empty stages.
+func (h *Header) stages(n int) []HeaderStage {
+	if n <= len(h.fewStages) {
+		return h.fewStages[:n:n]
+	}
+	return make([]HeaderStage, n)
+}
+
+// slots makes n empty slots, after those that have been made before.
+func (h *Header) slots(before, n int) []Slot {
+	if end := before + n; end <= len(h.fewSlots) {
+		return h.fewSlots[before:end:end]
+	}
+	return make([]Slot, n)
 }
 
 // HeaderStage is a stage in the header.
@@ -144,9 +164,9 @@ func parseHeader(raw []byte) (*Header, error) {
 			h.Padding = Padding(r.uint(255))
 		case hdrStages:
 			n := r.array(MaxStages)
-			h.Stages = make([]HeaderStage, n)
+			h.Stages = h.stages(n)
 			for i := range h.Stages {
-				parseStage(&r, &h.Stages[i], &slots)
+				slots += h.parseStage(&r, &h.Stages[i], slots)
 			}
 		case hdrFrameSize:
 			h.FrameSize = int(r.uint(1 << 31))
@@ -165,16 +185,17 @@ func parseHeader(raw []byte) (*Header, error) {
 	return h, h.check(seen&(1<<hdrFrameSize) != 0)
 }
 
-func parseStage(r *cborReader, st *HeaderStage, slots *int) {
+// parseStage reads a stage after the given number of slots, and returns how
+// many it has.
+func (h *Header) parseStage(r *cborReader, st *HeaderStage, before int) (slots int) {
 	seen := 0
 	r.fields("stage", false, func(key int64) bool {
 		switch key {
 		case stageSuite:
 			st.Suite = Suite(r.uint(255))
 		case stageSlots:
-			n := r.array(MaxSlots - *slots)
-			*slots += n
-			st.Slots = make([]Slot, n)
+			slots = r.array(MaxSlots - before)
+			st.Slots = h.slots(before, slots)
 			for i := range st.Slots {
 				parseSlot(r, &st.Slots[i])
 			}
@@ -187,6 +208,7 @@ func parseStage(r *cborReader, st *HeaderStage, slots *int) {
 	if r.err == nil && seen != 1<<stageSuite|1<<stageSlots {
 		r.fail("a stage lacks its suite or its slots")
 	}
+	return slots
 }
 
 // parseSlot reads a slot. Its type comes first, since keys ascend; the fields

@@ -207,11 +207,18 @@ func BenchmarkRatioOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	var atHand []byte
+	bytesOf := func(b *testing.B) {
+		var err error
+		if atHand, _, err = OpenBytes(atHand[:0], sealed, o); err != nil {
+			b.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		name  string
 		cores int
 		open  func(b *testing.B)
-	}{{"Reader", 1, whole}, {"ReadRange", 1, ranged}, {"ReaderTwoCores", 2, whole}, {"ReadRangeTwoCores", 2, ranged}} {
+	}{{"OpenBytes", 1, bytesOf}, {"Reader", 1, whole}, {"ReadRange", 1, ranged}, {"ReaderTwoCores", 2, whole}, {"ReadRangeTwoCores", 2, ranged}} {
 		b.Run(c.name, func(b *testing.B) {
 			cores(b, c.cores)
 			base := newRatioCiphers(b, false, AES256GCM)

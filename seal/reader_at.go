@@ -17,6 +17,7 @@ import (
 // when something in it is asked for.
 type ReaderAt struct {
 	src    io.ReaderAt
+	mem    []byte // the sealed file where it is at hand; src is nil then
 	header *Header
 	cipher *segmentCipher
 	open   Open
@@ -72,8 +73,8 @@ func readHeaderAt(src io.ReaderAt, sealedSize int64) ([]byte, error) {
 
 // newReaderAt does what NewReaderAt does with a header that has been read.
 func newReaderAt(src io.ReaderAt, raw []byte, sealedSize int64, o *Open) (*ReaderAt, error) {
-	r, err := unlockAt(src, raw, sealedSize, o)
-	if err != nil {
+	r := &ReaderAt{src: src}
+	if err := r.unlock(raw, sealedSize, o); err != nil {
 		return nil, err
 	}
 	if err := r.measure(); err != nil {
@@ -82,27 +83,34 @@ func newReaderAt(src io.ReaderAt, raw []byte, sealedSize int64, o *Open) (*Reade
 	return r, nil
 }
 
-// unlockAt checks the header and its MAC, raw, which is kept, and counts the
+// unlock checks the header and its MAC, raw, which is kept, and counts the
 // segments. Of what is in them it knows nothing yet.
-func unlockAt(src io.ReaderAt, raw []byte, sealedSize int64, o *Open) (*ReaderAt, error) {
+func (r *ReaderAt) unlock(raw []byte, sealedSize int64, o *Open) error {
 	at := len(raw) - macLen
 	h, err := parseHeader(raw[:at:at])
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if o.Size >= 0 && o.Size != sealedSize {
-		return nil, wrongSize(sealedSize, o.Size)
+		return wrongSize(sealedSize, o.Size)
 	}
 	c, err := unlock(h, raw[at:], o)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r := &ReaderAt{src: src, header: h, cipher: c, open: *o, size: sealedSize, start: int64(len(raw))}
+	r.header, r.cipher, r.open, r.size, r.start = h, c, *o, sealedSize, int64(len(raw))
 	r.lay = layout{segment: int64(h.SegmentSize), tags: int64(c.overhead())}
-	if r.count, r.last, err = r.lay.split(sealedSize - r.start); err != nil {
-		return nil, err
+	r.count, r.last, err = r.lay.split(sealedSize - r.start)
+	return err
+}
+
+// read fills p from off of the sealed file.
+func (r *ReaderAt) read(p []byte, off int64) error {
+	if r.mem != nil {
+		copy(p, r.mem[off:]) // segments lie within what is at hand
+		return nil
 	}
-	return r, nil
+	return readFullAt(r.src, p, off)
 }
 
 // measure finds the length of the plaintext: from what is expected where that
@@ -214,7 +222,7 @@ func (r *ReaderAt) openLast(end *endBlock, n *nonce) error {
 	index := r.count - 1
 	sealed := getBuffer(int(r.last))
 	defer putBuffer(sealed)
-	if err := readFullAt(r.src, *sealed, r.start+index*r.lay.sealed()); err != nil {
+	if err := r.read(*sealed, r.start+index*r.lay.sealed()); err != nil {
 		return fmt.Errorf("reading the last segment: %w", err)
 	}
 	scratch := sealed // not needed with one stage
@@ -240,7 +248,7 @@ func (r *ReaderAt) prepend(end *endBlock, i int64, n *nonce) error {
 		return fmt.Errorf("%w: the end block is longer than the file", ErrFormat)
 	}
 	seg := getBuffer(int(r.lay.sealed()))
-	if err := readFullAt(r.src, *seg, r.start+i*r.lay.sealed()); err != nil {
+	if err := r.read(*seg, r.start+i*r.lay.sealed()); err != nil {
 		putBuffer(seg)
 		return fmt.Errorf("reading segment %d: %w", i, err)
 	}

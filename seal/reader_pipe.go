@@ -137,7 +137,7 @@ func (r *ReaderAt) checkRest() error {
 	defer dropBuffer(buf)
 	var n nonce
 	for i := r.lay.dataSegments(); i < r.lay.whole(); i++ {
-		if err := readFullAt(r.src, *buf, r.start+i*r.lay.sealed()); err != nil {
+		if err := r.read(*buf, r.start+i*r.lay.sealed()); err != nil {
 			return fmt.Errorf("reading segment %d: %w", i, err)
 		}
 		if _, err := r.cipher.open(*buf, *buf, *buf, &n, r.lay.kindOf(i), i, false); err != nil {

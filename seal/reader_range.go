@@ -78,27 +78,42 @@ func (r *ReaderAt) readStream(p []byte, off int64, k kind) error {
 
 // readSegments reads n neighbouring segments from first on at once, opens them
 // and copies their plaintext, without the first skip bytes, to p. It returns
-// how much that was.
+// how much that was. What is at hand is opened where it lies, and left as it is.
 func (r *ReaderAt) readSegments(p []byte, skip, first, n int64, k kind) (int, error) {
 	full, size := int(r.lay.sealed()), int(r.lay.segment)
-	buf := getBuffer(int(n) * full)
+	at := r.start + first*int64(full)
+	var buf *[]byte
+	var run []byte
+	if r.mem != nil {
+		buf = getBuffer(full)
+		run = r.mem[at:][:int(n)*full]
+	} else {
+		buf = getBuffer(int(n) * full)
+		run = *buf
+	}
 	defer putBuffer(buf)
-	if err := readFullAt(r.src, *buf, r.start+first*int64(full)); err != nil {
-		return 0, fmt.Errorf("reading segments from %d on: %w", first, err)
+	if r.mem == nil {
+		if err := readFullAt(r.src, run, at); err != nil {
+			return 0, fmt.Errorf("reading segments from %d on: %w", first, err)
+		}
 	}
 	total := 0
 	nc := nonces.Get().(*nonce)
 	defer nonces.Put(nc)
 	for i := range int(n) {
-		sealed := (*buf)[i*full : (i+1)*full]
+		sealed := run[i*full : (i+1)*full]
+		spare := sealed // may be overwritten
+		if r.mem != nil {
+			spare = *buf
+		}
 		if skip == 0 && len(p)-total >= size { // straight to where it is wanted
-			if _, err := r.cipher.open(p[total:total:total+size], sealed, sealed, nc, k, first+int64(i), false); err != nil {
+			if _, err := r.cipher.open(p[total:total:total+size], sealed, spare, nc, k, first+int64(i), false); err != nil {
 				return 0, err
 			}
 			total += size
 			continue
 		}
-		plain, err := r.cipher.open(sealed, sealed, sealed, nc, k, first+int64(i), false)
+		plain, err := r.cipher.open(spare, sealed, spare, nc, k, first+int64(i), false)
 		if err != nil {
 			return 0, err
 		}

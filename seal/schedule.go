@@ -173,7 +173,6 @@ func (p *Params) header() (*Header, error) {
 	h := &Header{
 		FS: p.FS, Content: p.Content,
 		SegmentSize: p.SegmentSize, Compression: p.Compression, Padding: p.Padding,
-		Stages: make([]HeaderStage, len(p.Stages)),
 	}
 	if h.SegmentSize == 0 {
 		h.SegmentSize = DefaultSegmentSize
@@ -186,10 +185,11 @@ func (p *Params) header() (*Header, error) {
 	if len(p.Stages) > MaxStages {
 		return nil, fmt.Errorf("%w: %d stages, at most %d are allowed", ErrParams, len(p.Stages), MaxStages)
 	}
+	h.Stages = h.stages(len(p.Stages))
 	slots := 0
 	for i, st := range p.Stages {
+		h.Stages[i] = HeaderStage{Suite: st.Suite, Slots: h.slots(slots, len(st.Recipients))}
 		slots += len(st.Recipients)
-		h.Stages[i] = HeaderStage{Suite: st.Suite, Slots: make([]Slot, len(st.Recipients))}
 	}
 	if slots > MaxSlots {
 		return nil, fmt.Errorf("%w: %d recipients, at most %d are allowed", ErrParams, slots, MaxSlots)
