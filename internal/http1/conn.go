@@ -34,6 +34,7 @@ type stream interface {
 type conn struct {
 	s      *Server
 	tls    stream
+	wire   *Wire           // below it; nil where there is none
 	ctx    context.Context // of requests
 	cancel context.CancelFunc
 	info   tls.ConnectionState
@@ -75,6 +76,7 @@ var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBuffer); re
 
 func newConn(ctx context.Context, s *Server, c stream, info tls.ConnectionState) *conn {
 	k := &conn{s: s, tls: c, info: info, remote: c.RemoteAddr().String(), buf: make([]byte, smallBuffer)}
+	k.wire, _ = c.NetConn().(*Wire)
 	k.ctx, k.cancel = context.WithCancel(ctx)
 	k.blank = new(http.Request).WithContext(k.ctx)
 	k.req.Header = make(http.Header, fewHeaders)
@@ -117,8 +119,8 @@ func (k *conn) stop() {
 
 // cut closes the connection at once.
 func (k *conn) cut() {
-	k.cancel()
 	_ = k.tls.NetConn().Close() // it is being cut: how it takes that is no matter
+	k.cancel()                  // after that, so that no handler ends an answer by it
 }
 
 // end closes the connection in good order.
@@ -183,6 +185,20 @@ func (k *conn) fill() error {
 	}
 	if err == nil {
 		return io.ErrNoProgress
+	}
+	return err
+}
+
+// writeLarge writes what does not go through the buffer.
+func (k *conn) writeLarge(p []byte) error {
+	if k.wire == nil || len(p) <= outBuffer {
+		_, err := k.tls.Write(p)
+		return err
+	}
+	k.wire.hold()
+	_, err := k.tls.Write(p)
+	if werr := k.wire.release(); err == nil {
+		err = werr
 	}
 	return err
 }

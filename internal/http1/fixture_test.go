@@ -57,7 +57,7 @@ func newServer(t testing.TB, h http.HandlerFunc) *testServer {
 				return
 			}
 			tasks.Go(func() {
-				tc := tls.Server(&counted{c, &s.writes}, config)
+				tc := tls.Server(NewWire(&counted{c, &s.writes}), config)
 				if tc.Handshake() == nil {
 					s.ServeConn(context.Background(), tc)
 				}

@@ -164,7 +164,7 @@ func (w *response) put(p []byte) error {
 		*w.k.out = append(*w.k.out, p...)
 		return nil
 	}
-	_, w.err = w.k.tls.Write(p)
+	w.err = w.k.writeLarge(p)
 	return w.err
 }
 

@@ -98,7 +98,7 @@ func passes(err error) bool {
 
 // serve shakes hands and answers the requests of one connection.
 func (t *tlsServer) serve(raw net.Conn) {
-	c := tls.Server(raw, t.config)
+	c := tls.Server(http1.NewWire(raw), t.config)
 	if err := t.shakeHands(c); err != nil {
 		t.s.log.LogAttrs(t.s.base, slog.LevelDebug, "TLS handshake failed", slog.String("from", raw.RemoteAddr().String()), slog.Any("error", err))
 		var notTLS tls.RecordHeaderError

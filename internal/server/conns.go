@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -134,8 +133,12 @@ type connKey struct{}
 
 // withConn is http.Server.ConnContext: requests find their connection by it.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	for {
+		above, ok := c.(interface{ NetConn() net.Conn }) // TLS, and what lies between
+		if !ok {
+			break
+		}
+		c = above.NetConn()
 	}
 	return context.WithValue(ctx, connKey{}, c)
 }
