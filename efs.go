@@ -473,6 +473,10 @@ type IndexStats struct {
 	Refused      uint64 // transactions that failed checks or bounds
 	SizeBytes    int64  // of the store
 	FreeBytes    int64  // of it, reusable
+	LogBytes     int64  // of the write-ahead log
+	PendingBytes int64  // in the log only, and in memory
+	Flushes      uint64 // of the log into the store
+	Compactions  uint64 // of the store
 }
 
 // ---- Who may ----

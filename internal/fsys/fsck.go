@@ -59,9 +59,8 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 }
 
 // barrier waits until every commit that can be seen has ended, by one that
-// changes nothing, and returns its revision. Readers see a commit a moment
-// before its sync is over, and the index names it as its head only then. It
-// is not ok where nothing can be committed.
+// changes nothing, and returns its revision. It is not ok where nothing can be
+// committed.
 func (c *checker) barrier() (revision uint64, ok bool) {
 	done, err := c.fs.o.Index.Commit(c.ctx, &efs.Txn{})
 	if err == nil {

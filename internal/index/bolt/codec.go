@@ -8,23 +8,33 @@ import (
 	"github.com/efs-project/efs"
 )
 
-// formatVersion is the version of everything this package writes.
-const formatVersion = 1
+// formatVersion is the version of everything this package writes. Version 1 had
+// no log; such an index becomes one of this version with the first commit.
+const (
+	formatVersion  = 2
+	formatUnlogged = 1
+)
+
+// Numbers of the buckets in the log. Those of the keyspaces are the keyspaces'
+// own.
+const (
+	bucketChanges = 64 + iota
+	bucketQueue
+	bucketMarks
+	bucketUsage
+	bucketMeta
+	numBuckets
+)
 
 var (
-	bucketChanges = []byte("changes")
-	bucketQueue   = []byte("queue")
-	bucketMarks   = []byte("marks")
-	bucketUsage   = []byte("usage")
-	bucketMeta    = []byte("meta")
-
 	metaFormat = []byte("format")
 	metaFS     = []byte("fs")
 	metaHead   = []byte("head")
+	metaLog    = []byte("log")
 )
 
-// spaceNames are the buckets of the keyspaces; index 0 names none.
-var spaceNames = [efs.Spaces + 1][]byte{
+// names are those of the buckets in the file.
+var names = [numBuckets][]byte{
 	efs.SpacePlaces:   []byte("places"),
 	efs.SpaceEntries:  []byte("entries"),
 	efs.SpaceFiles:    []byte("files"),
@@ -35,11 +45,32 @@ var spaceNames = [efs.Spaces + 1][]byte{
 	efs.SpaceNames:    []byte("names"),
 	efs.SpaceAccess:   []byte("access"),
 	efs.SpaceMeta:     []byte("work"),
+
+	bucketChanges: []byte("changes"),
+	bucketQueue:   []byte("queue"),
+	bucketMarks:   []byte("marks"),
+	bucketUsage:   []byte("usage"),
+	bucketMeta:    []byte("meta"),
 }
 
-// appended tells the keyspaces whose keys begin with the time: their pages are
-// filled to the brim, as nothing is inserted between them later.
-var appended = [efs.Spaces + 1]bool{efs.SpaceFiles: true, efs.SpaceInline: true}
+// bucketName returns the name of a bucket, nil if there is none of that number.
+func bucketName(b byte) []byte {
+	if int(b) >= len(names) {
+		return nil
+	}
+	return names[b]
+}
+
+// appends tells the buckets whose keys begin with the time or a number that
+// grows: their pages are filled to the brim, as nothing is inserted between them
+// later.
+func appends(b byte) bool {
+	switch b {
+	case byte(efs.SpaceFiles), byte(efs.SpaceInline), bucketChanges, bucketQueue:
+		return true
+	}
+	return false
+}
 
 const appendFill = 0.95
 
@@ -122,14 +153,17 @@ func (q queued) protected(seq uint64) bool {
 }
 
 // A mark: kind ‖ name → seq ‖ expiry in Unix microseconds, 0 for never.
-const maxMarkName = 255
+const (
+	maxMarkName  = 255
+	markValueLen = 16
+)
 
 func markKey(kind efs.MarkKind, name string) []byte {
 	return append([]byte{byte(kind)}, name...)
 }
 
 func markValue(m efs.Mark) []byte {
-	v := make([]byte, 16)
+	v := make([]byte, markValueLen)
 	binary.BigEndian.PutUint64(v, m.Seq)
 	if !m.Expires.IsZero() {
 		binary.BigEndian.PutUint64(v[8:], uint64(m.Expires.UnixMicro()))
@@ -138,7 +172,7 @@ func markValue(m efs.Mark) []byte {
 }
 
 func parseMark(k, v []byte) (efs.Mark, error) {
-	if len(k) < 1 || len(v) != 16 {
+	if len(k) < 1 || len(v) != markValueLen {
 		return efs.Mark{}, damaged("marks: malformed record")
 	}
 	m := efs.Mark{Kind: efs.MarkKind(k[0]), Name: string(k[1:]), Seq: binary.BigEndian.Uint64(v)}
@@ -149,8 +183,10 @@ func parseMark(k, v []byte) (efs.Mark, error) {
 }
 
 // What an account uses: bytes ‖ files, 8 bytes each, signed.
+const usageLen = 16
+
 func usageValue(u efs.Usage) []byte {
-	v := make([]byte, 16)
+	v := make([]byte, usageLen)
 	binary.BigEndian.PutUint64(v, uint64(u.Bytes))
 	binary.BigEndian.PutUint64(v[8:], uint64(u.Files))
 	return v
@@ -160,7 +196,7 @@ func parseUsage(v []byte) (efs.Usage, error) {
 	switch len(v) {
 	case 0:
 		return efs.Usage{}, nil
-	case 16:
+	case usageLen:
 		return efs.Usage{
 			Bytes: int64(binary.BigEndian.Uint64(v)),
 			Files: int64(binary.BigEndian.Uint64(v[8:])),
@@ -168,5 +204,8 @@ func parseUsage(v []byte) (efs.Usage, error) {
 	}
 	return efs.Usage{}, damaged("usage: malformed record")
 }
+
+// A change's key is its number.
+const seqLen = 8
 
 func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }

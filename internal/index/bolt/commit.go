@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	maxBatch      = 1000     // mutations in a commit, but for a single larger transaction
-	maxBatchBytes = 16 << 20 // of values, likewise
+	maxBatch      = 1000    // operations in a commit, but for a single larger transaction
+	maxBatchBytes = 1 << 20 // of keys and values, likewise
 )
 
 // request is one transaction, or one step of housekeeping, on its way through
@@ -22,9 +22,9 @@ const (
 type request struct {
 	txn       *efs.Txn
 	job       func(*pass) error // instead of txn; must not fail for what its caller gave
+	idle      bool              // instead of both: nothing has come for a while
 	givesBack bool              // may use the reserve
-	weight    int               // mutations
-	bytes     int               // of values
+	demand
 
 	taken atomic.Int32  // requestWaiting, or who has it
 	done  chan struct{} // receives once, when committed and err are set
@@ -99,6 +99,7 @@ func (x *Index) run() {
 	for {
 		batch = x.take(batch[:0])
 		if len(batch) == 0 {
+			x.finish()
 			return
 		}
 		x.process(batch)
@@ -107,6 +108,31 @@ func (x *Index) run() {
 		}
 		clear(batch)
 	}
+}
+
+// finish makes the file the whole index and ends the flusher.
+func (x *Index) finish() {
+	if x.quiet != nil {
+		x.quiet.Stop()
+	}
+	if err := x.settle(); err != nil && !errors.Is(err, errFull) && x.halt() == nil {
+		x.stop(nil, err)
+	}
+	close(x.frozen)
+	select {
+	case <-x.drained:
+	case <-x.wedged:
+	}
+}
+
+func (x *Index) settle() error {
+	if x.halt() != nil || !x.log.inUse() {
+		return nil
+	}
+	if err := x.drain(); err != nil {
+		return err
+	}
+	return x.unnameLog()
 }
 
 // take waits for requests and takes up as many as one commit carries. None:
@@ -121,10 +147,10 @@ func (x *Index) take(batch []*request) []*request {
 			}
 			x.work.Wait()
 		}
-		n, weight, bytes := 0, 0, 0
+		n, ops, size := 0, 0, 0
 		for _, r := range x.queue {
-			weight, bytes = weight+r.weight, bytes+r.bytes
-			if len(batch) > 0 && (weight > maxBatch || bytes > maxBatchBytes) {
+			ops, size = ops+r.ops, size+r.size
+			if len(batch) > 0 && (ops > maxBatch || size > maxBatchBytes) {
 				break
 			}
 			n++
@@ -141,120 +167,234 @@ func (x *Index) take(batch []*request) []*request {
 
 // process brings a batch to its end: every request gets its result.
 func (x *Index) process(batch []*request) {
-	x.mu.Lock()
-	stopped := x.stopped
-	x.mu.Unlock()
-	if stopped != nil {
+	if err := x.halt(); err != nil {
 		for _, r := range batch {
-			r.fail(stopped)
+			r.fail(err)
 		}
 		return
 	}
+	switch err := x.commit(batch); {
+	case err == nil:
+	case errors.Is(err, errFull):
+		for _, r := range batch {
+			r.fail(err)
+		}
+	default:
+		x.stop(batch, err)
+	}
+}
+
+// commit commits a batch, through the log if possible.
+func (x *Index) commit(batch []*request) error {
+	var d demand
+	for _, r := range batch {
+		if r.idle {
+			x.rest()
+		}
+		d.plus(r.demand)
+	}
+	if len(batch) == 1 && batch[0].idle {
+		return nil
+	}
+	ok, err := x.ready(d)
+	switch {
+	case err != nil:
+		return err
+	case ok:
+		return x.logged(batch)
+	}
+	if err := x.drain(); err != nil {
+		return err
+	}
+	return x.direct(batch)
+}
+
+// ready sees to it that a demand can go to the log: that there is room in the
+// active generation, and in the file for what it will hold then. Not ok: it
+// cannot.
+func (x *Index) ready(d demand) (ok bool, err error) {
+	d.plus(recordDemand)
+	if int64(max(d.size, d.ops*bytesPerOperation)) > x.log.size {
+		return false, nil
+	}
+	g := x.active
+	if g != nil && (len(g.data)-g.used < d.size || g.table.room() < d.ops) {
+		if g.batches > 0 {
+			x.want = min(2*x.want, x.log.size)
+		}
+		x.freeze()
+	}
+	if x.active == nil {
+		if ok, err := x.activate(d); !ok {
+			return false, err
+		}
+	}
+	total := d.cost
+	x.gate.Lock()
+	for _, g := range x.gens {
+		total.plus(g.cost)
+		total.pages += baseCost
+	}
+	x.gate.Unlock()
+	for !x.store.room.holds(total) {
+		if err := x.store.room.grow(); isNoSpace(err) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// logged carries a batch out in the active generation and appends it to the
+// log.
+func (x *Index) logged(batch []*request) error {
+	g := x.active
+	from, ops := g.used, x.op
+	g.used += recordHeader
+	p, err := x.carryOut(batch, g)
+	if err != nil {
+		return err
+	}
+	if p.applied == 0 {
+		g.used = from
+		x.publish(p)
+		return nil
+	}
+	closeRecord(g.data[from:g.used], recordMeta{
+		log:    x.log.id,
+		number: x.log.number + 1,
+		before: x.head.Revision,
+		after:  p.head.Revision,
+		ops:    p.op - ops,
+	})
+	end := align(g.used)
+	clear(g.data[g.used:end])
+	g.used = end
+	if err := x.log.append(g.segment, g.data[from:end], from); err != nil {
+		return err
+	}
+	x.log.number++
+	g.batches, g.last = g.batches+1, x.log.number
+	g.pending.Store(int64(g.used))
+	x.gate.Lock()
+	x.visible = p.op
+	x.gate.Unlock()
+	x.publish(p)
+	x.watch()
+	return nil
+}
+
+// carryOut adds a batch, and the head that it leads to, to a generation.
+func (x *Index) carryOut(batch []*request, g *generation) (*pass, error) {
+	s := snapshots.Get().(*snapshot)
+	defer snapshots.Put(s)
+	p := &pass{snapshot: s, gen: g, op: x.op, head: x.head, sealer: x.sealer}
+	err := guard(func() error {
+		if err := x.begin(s); err != nil {
+			return err
+		}
+		defer x.end(s)
+		s.seq = newest
+		if g.segment == noSegment { // all others are in the file
+			s.gens = append(s.gens, g)
+			g.readers++
+		}
+		for _, r := range batch {
+			if err := p.run(r); err != nil {
+				return err
+			}
+		}
+		if p.applied > 0 {
+			p.head.Time = time.Now().UnixMicro()
+			head := x.sealer.SealHead(p.head)
+			if len(head) > maxHead {
+				return fmt.Errorf("head of %d bytes", len(head))
+			}
+			copy(p.put(bucketMeta, metaHead, len(head)), head)
+		}
+		return nil
+	})
+	p.snapshot = nil
+	return p, err
+}
+
+// direct commits a batch to the file, which holds all that was committed
+// before.
+func (x *Index) direct(batch []*request) error {
 	for {
-		err := x.try(batch, x.room.limit(false))
-		switch {
-		case err == nil:
-			return
-		case !errors.Is(err, berrors.ErrMaxSizeReached):
-			x.stop(batch, err)
-			return
+		err := x.try(batch, x.store.room.limit(false))
+		if !errors.Is(err, berrors.ErrMaxSizeReached) {
+			return err
 		}
 		// bbolt wrote nothing. Make room and try the same again.
-		if err := x.room.grow(); isNoSpace(err) {
-			x.squeeze(batch)
-			return
+		if err := x.store.room.grow(); isNoSpace(err) {
+			return x.squeeze(batch)
 		} else if err != nil {
-			x.stop(batch, err)
-			return
+			return err
 		}
 	}
 }
 
 // squeeze commits what still fits into the file of a full volume, request by
 // request, letting those that give back use the reserve.
-func (x *Index) squeeze(batch []*request) {
+func (x *Index) squeeze(batch []*request) error {
 	for i := range batch {
 		one := batch[i : i+1]
-		err := x.try(one, x.room.limit(one[0].givesBack))
+		err := x.try(one, x.store.room.limit(one[0].givesBack))
 		switch {
 		case errors.Is(err, berrors.ErrMaxSizeReached):
-			one[0].fail(fmt.Errorf("index file cannot grow: make room on its volume: %w", efs.ErrNoSpace))
+			one[0].fail(errFull)
 		case err != nil:
-			x.stop(batch[i:], err)
-			return
+			x.stop(batch[i:], err) // those before have their results
+			return nil
 		}
 	}
-}
-
-// try applies a batch and commits it, with the file no longer than limit. An
-// error concerns the batch as a whole: berrors.ErrMaxSizeReached if it needs
-// more room and nothing was written, else the failed write.
-func (x *Index) try(batch []*request, limit int) error {
-	p := pass{head: x.head, sealer: x.sealer, buf: x.values} // only this goroutine changes either
-	x.values = nil
-	err := guard(func() error { return x.commit(&p, batch, limit) })
-	if !errors.Is(err, errPanicked) && cap(p.buf) <= maxValues {
-		x.values = p.buf[:0] // the transaction is over, and with it whatever referred to this
-	}
-	if err != nil {
-		return err
-	}
-	x.publish(&p)
 	return nil
 }
 
-// commit runs a batch through one bbolt transaction. Whoever calls it holds
-// no lock, as the sync at its end takes milliseconds.
-func (x *Index) commit(p *pass, batch []*request, limit int) error {
-	if x.isWedged() {
-		return errWedged
+// try commits a batch to the file, which may become as long as limit. An error
+// concerns the batch as a whole: berrors.ErrMaxSizeReached if it needs more
+// room and nothing was written, else the failed write.
+func (x *Index) try(batch []*request, limit int) error {
+	d := recordDemand
+	for _, r := range batch {
+		d.plus(r.demand)
 	}
-	tx, err := x.begin()
+	g := &generation{segment: noSegment}
+	if err := g.prepare(d.size, d.ops); err != nil {
+		return err
+	}
+	defer g.release()
+	p, err := x.carryOut(batch, g)
 	if err != nil {
 		return err
 	}
-	// After tx.Commit this does nothing; after a panic in it, it lets go of
-	// bbolt's lock, so that Close does not wait for ever.
-	defer func() {
-		if errors.Is(guard(tx.Rollback), errPanicked) {
-			x.setWedged()
-		}
-	}()
-	x.db.MaxSize = limit // read by this goroutine alone, when it allocates pages
-	p.tx = tx
-	for _, r := range batch {
-		r.committed, r.err = efs.Committed{}, nil
-		if err := p.run(r); err != nil {
-			return err
-		}
-	}
 	if p.applied == 0 {
+		x.publish(p)
 		return nil
 	}
-	p.head.Time = time.Now().UnixMicro()
-	if err := tx.Bucket(bucketMeta).Put(metaHead, x.sealer.SealHead(p.head)); err != nil {
-		return err
+	x.writer.Lock()
+	defer x.writer.Unlock()
+	err = x.write(limit, func(tx *bbolt.Tx) error { return load(tx, g) }, func(tx *bbolt.Tx) error {
+		// bbolt shows a commit to new readers before its sync is over.
+		x.gate.Lock()
+		defer x.gate.Unlock()
+		return tx.Commit()
+	})
+	if err == nil {
+		x.publish(p)
 	}
-	if err := x.room.fault("commit"); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return err
 }
 
-func (x *Index) begin() (tx *bbolt.Tx, err error) {
-	err = guard(func() error { tx, err = x.db.Begin(true); return err })
-	if errors.Is(err, errPanicked) {
-		x.setWedged()
-	}
-	return tx, err
-}
-
-// publish makes a finished pass visible to those who ask the index itself.
+// publish makes a finished pass known to those who ask the index itself.
 func (x *Index) publish(p *pass) {
 	x.refused.Add(uint64(p.refused))
 	if p.applied == 0 {
 		return
 	}
+	x.op = p.op
 	x.commits.Add(1)
 	x.transactions.Add(uint64(p.txns))
 	x.mu.Lock()
@@ -266,6 +406,13 @@ func (x *Index) publish(p *pass) {
 	x.head = p.head
 }
 
+// halt is why nothing is committed any more, nil while all is well.
+func (x *Index) halt() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.stopped
+}
+
 // stop ends all committing, for good, and fails a batch whose outcome nobody
 // knows.
 func (x *Index) stop(batch []*request, cause error) {
@@ -274,6 +421,7 @@ func (x *Index) stop(batch []*request, cause error) {
 		// cause is not wrapped: its kind, say ErrNoSpace, would tell callers
 		// that nothing happened.
 		x.stopped = fmt.Errorf("index: %w: %v: restart the server", efs.ErrStopped, cause)
+		close(x.halted)
 	}
 	stopped := x.stopped
 	x.mu.Unlock()

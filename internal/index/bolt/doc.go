@@ -1,12 +1,14 @@
-// Package bolt is the embedded index: efs.Index on bbolt, one file per file
-// system, one process at a time.
+// Package bolt is the embedded index: efs.Index in a bbolt file with a
+// write-ahead log in front of it, one process at a time. What lies where on the
+// volume, and what a crash leaves, is in docs/index-engine.md.
 //
 // # What lies where
 //
 // A bucket per keyspace holds key → version ‖ sealed. Beside them stand the
 // change log (seq → link ‖ sealed), the release queue (revision ‖ content →
 // seq ‖ flags), the marks, what accounts use, and meta: format version, file
-// system id, sealed head. The engine sees no name and no plaintext.
+// system id, sealed head, place in the log. The engine sees no name and no
+// plaintext.
 //
 // # Commits
 //
@@ -15,8 +17,10 @@
 // a timer. Each transaction is checked against the state that the earlier ones
 // of its batch have made, and changes nothing before all its checks and bounds
 // have passed, so that one that is refused leaves no trace and fails no other.
-// A batch carries at most maxBatch mutations, as larger bbolt transactions cost
-// more than in proportion; a single larger transaction goes alone.
+// A batch is one record of the log: one write, one sync. What it did lies in
+// the active generation, a table in memory, and readers see it there after the
+// sync. Another goroutine, the flusher, puts full generations into the file,
+// each in one transaction.
 //
 // # A failed write or sync
 //
@@ -24,18 +28,19 @@
 // pages it could not write and reports the failure once. So it is final. The
 // callers of that batch get efs.ErrStopped with the words "outcome unknown",
 // later ones efs.ErrStopped; only opening the index again tells what is there.
-// Reads go on, and may show the transactions whose outcome is unknown.
+// Reads go on, and show nothing of the transactions whose outcome is unknown.
 //
 // # Space, and deleting on a full disk
 //
 // bbolt would grow its file sparsely and learn of a full disk in the middle of
 // a commit, when going on is no longer safe. Here the file's blocks are
 // allocated before they are needed, and bbolt is told not to allocate pages
-// beyond them (MaxSize, kept in step). A commit that needs more room fails
-// before it has written anything, the file is grown and synced, and the same
-// batch is tried again. When the volume has no room left, the transactions of
-// the batch are tried one by one, and only those that do not fit get
-// efs.ErrNoSpace; nothing stops.
+// beyond them (MaxSize, kept in step). A batch goes to the log only if the file
+// has room for what it will cost to put it there (cost); else the file is grown
+// and synced first. When the volume has no room left, everything is flushed,
+// and the transactions are committed directly to the file: together if they
+// fit, else one by one, and only those that do not fit get efs.ErrNoSpace;
+// nothing stops.
 //
 // The last part of the allocated file (Options.Reserve, 8 MiB) is for
 // transactions that give back: those that delete at least as many records as

@@ -29,9 +29,15 @@ func (f *faults) fail(step string) error {
 
 func faulty(t *testing.T) (x *Index, f *faults, path string) {
 	t.Helper()
+	return faultyWith(t, Options{})
+}
+
+func faultyWith(t *testing.T, o Options) (x *Index, f *faults, path string) {
+	t.Helper()
 	f = &faults{}
 	path = filepath.Join(t.TempDir(), "index.db")
-	x, err := Create(path, indextest.FS, sealer, Options{Reserve: 1 << 20, Fault: f.fail})
+	o.Reserve, o.Fault = 1<<20, f.fail
+	x, err := Create(path, indextest.FS, sealer, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,24 +96,35 @@ func TestInjectedFailureIsFinal(t *testing.T) {
 	}
 }
 
-// TestFailingFileIsFinal puts another file under bbolt's descriptor: one that
-// cannot be written, and one that takes writes but cannot be synced.
+// unlogged are options with which everything is committed directly, as no
+// record fits a segment.
+var unlogged = Options{Segment: recordAlign}
+
+// TestFailingFileIsFinal puts another file under the descriptor of the log or
+// of bbolt: one that cannot be written, and one that takes writes but cannot be
+// synced.
 func TestFailingFileIsFinal(t *testing.T) {
 	for name, dev := range map[string]string{"write": "/dev/full", "sync": "/dev/null"} {
-		t.Run(name, func(t *testing.T) {
-			x, _, path := faulty(t)
-			mustCommit(t, x, &efs.Txn{Mutations: []efs.Mutation{record1("before", 1)}})
-			d, err := os.OpenFile(dev, os.O_RDWR, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer d.Close()
-			if err := unix.Dup3(int(d.Fd()), int(x.room.file.Fd()), unix.O_CLOEXEC); err != nil {
-				t.Fatal(err)
-			}
-			_, err = x.Commit(t.Context(), &efs.Txn{Mutations: []efs.Mutation{record1("after", 1)}})
-			stopped(t, x, path, err)
-		})
+		for file, o := range map[string]Options{"log": {}, "index": unlogged} {
+			t.Run(file+" "+name, func(t *testing.T) {
+				x, _, path := faultyWith(t, o)
+				mustCommit(t, x, &efs.Txn{Mutations: []efs.Mutation{record1("before", 1)}})
+				d, err := os.OpenFile(dev, os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.Close()
+				f := x.store.room.file
+				if file == "log" {
+					f = x.log.files[0]
+				}
+				if err := unix.Dup3(int(d.Fd()), int(f.Fd()), unix.O_CLOEXEC); err != nil {
+					t.Fatal(err)
+				}
+				_, err = x.Commit(t.Context(), &efs.Txn{Mutations: []efs.Mutation{record1("after", 1)}})
+				stopped(t, x, path, err)
+			})
+		}
 	}
 }
 

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/efs-project/efs"
-	"go.etcd.io/bbolt"
 )
 
 // Options are what an index can be told. The zero value is what servers use.
@@ -17,19 +18,53 @@ type Options struct {
 	// Reserve is how many bytes of the file are kept for transactions that
 	// give back, so that deletes work on a full disk. 0: 8 MiB.
 	Reserve int64
+	// Segment is how long segments of the log become, in bytes, a multiple of
+	// 4096. 0: 4 MiB.
+	Segment int
+	// Quiet is after how long a time without a commit the log is put into the
+	// file. 0: a second.
+	Quiet time.Duration
 	// Fault, in tests, is asked before each step that changes the volume
-	// ("grow", "sync", "commit"); an error takes the step's place.
+	// ("grow", "sync", "commit", "flush", "log create", "log write",
+	// "log sync"); an error takes the step's place.
 	Fault func(step string) error
 }
 
-const defaultReserve = 8 << 20
+const (
+	defaultReserve = 8 << 20
+	defaultSegment = 4 << 20
+	defaultQuiet   = time.Second
 
-// Index is an efs.Index in one bbolt file.
+	// firstSegment is how long they are at first: each time one has been
+	// filled, the next one made is twice as long.
+	firstSegment = 256 << 10
+
+	// bytesPerOperation sizes a generation's table: it is full with its
+	// segment if operations are this long. Those of a store of 4 KiB have
+	// a thousand.
+	bytesPerOperation = 256
+)
+
+func (o *Options) setDefaults() {
+	if o.Reserve == 0 {
+		o.Reserve = defaultReserve
+	}
+	if o.Segment == 0 {
+		o.Segment = defaultSegment
+	}
+	if o.Quiet == 0 {
+		o.Quiet = defaultQuiet
+	}
+	if o.Fault == nil {
+		o.Fault = func(string) error { return nil }
+	}
+}
+
+// Index is an efs.Index in a bbolt file with a log in front of it.
 type Index struct {
-	db     *bbolt.DB
-	sealer efs.HeadSealer
-	room   *room
-	values []byte // the committer's: see pass.alloc
+	sealer     efs.HeadSealer
+	fault      func(step string) error
+	quietAfter time.Duration
 
 	mu      sync.Mutex    // guards what follows
 	work    *sync.Cond    // signals queue and closing
@@ -39,40 +74,88 @@ type Index struct {
 	head    efs.Head      // of the last commit
 	changed chan struct{} // closed by the next commit with changes
 
-	ended chan struct{} // closed when the committer has returned
+	gate    sync.Mutex    // guards what follows; held for moments only
+	store   *store        // the file
+	gens    []*generation // what the file may not have yet, newest first
+	visible uint64        // the last operation in them that readers see
+	spare   []*generation // free ones
+	resting bool          // free ones have no memory
+	full    bool          // the file has no room for the oldest of gens
+
+	// The committer's.
+	log        *wal
+	active     *generation // the first of gens, or none
+	op         uint64      // the last operation
+	want       int64       // how long the next segment should be
+	quiet      *time.Timer
+	watched    bool // the timer runs
+	lastCommit time.Time
+
+	writer  sync.Mutex       // held by whoever writes to the file
+	frozen  chan *generation // for the flusher
+	moved   chan struct{}    // it has got on
+	drained chan struct{}    // closed when it has returned
+	halted  chan struct{}    // closed when stopped is set
+	closed  chan struct{}    // closed when the index is closing
+	ended   chan struct{}    // closed when the committer has returned
 
 	// wedged is closed when bbolt has panicked with its locks held, as it does
 	// where somebody overwrites the file's first pages while it is open.
 	// Nothing may ask it for anything then, not even to close. Readers begin
 	// and end under gate, so that none waits for a lock that nobody gives
-	// back; only the committer can be caught by that, and nobody waits for it.
+	// back; only committer and flusher can be caught by that, and nobody waits
+	// for them.
 	wedged chan struct{}
 	wedge  sync.Once
-	gate   sync.Mutex
 
-	commits, transactions, refused atomic.Uint64
+	commits, transactions, refused, flushes atomic.Uint64
 }
 
 var _ efs.Index = (*Index)(nil)
 
 var (
 	errClosed = fmt.Errorf("index is closed: %w", efs.ErrStopped)
+	errHalted = errors.New("index has stopped")
+	errFull   = fmt.Errorf("index file cannot grow: make room on its volume: %w", efs.ErrNoSpace)
 	errWedged = damaged("index file was overwritten while open: put it back from a backup and restart the server")
 )
 
-// start begins to serve an opened index.
-func start(db *bbolt.DB, room *room, head efs.Head, sealer efs.HeadSealer) *Index {
+// start begins to serve an opened index. gens is what its log holds beyond the
+// file, oldest first.
+func start(st *store, log *wal, gens []*generation, head efs.Head, sealer efs.HeadSealer, opts Options) *Index {
 	x := &Index{
-		db:      db,
-		sealer:  sealer,
-		room:    room,
-		head:    head,
-		changed: make(chan struct{}),
-		ended:   make(chan struct{}),
-		wedged:  make(chan struct{}),
+		sealer:     sealer,
+		fault:      opts.Fault,
+		quietAfter: opts.Quiet,
+		head:       head,
+		changed:    make(chan struct{}),
+		store:      st,
+		log:        log,
+		want:       min(firstSegment, log.size),
+		frozen:     make(chan *generation, maxSegments),
+		moved:      make(chan struct{}, 1),
+		drained:    make(chan struct{}),
+		halted:     make(chan struct{}),
+		closed:     make(chan struct{}),
+		ended:      make(chan struct{}),
+		wedged:     make(chan struct{}),
 	}
 	x.work = sync.NewCond(&x.mu)
+	var taken [maxSegments]bool
+	for _, g := range gens {
+		taken[g.segment] = true
+		x.gens = slices.Insert(x.gens, 0, g)
+		x.op += uint64(g.table.used - 1)
+		x.frozen <- g
+	}
+	x.visible = x.op
+	for i := maxSegments - 1; i >= 0; i-- { // the first is taken first
+		if !taken[i] {
+			x.spare = append(x.spare, &generation{segment: i})
+		}
+	}
 	go x.run()
+	go x.flusher()
 	return x
 }
 
@@ -121,10 +204,17 @@ func (x *Index) Err() error {
 
 // Stats describes size and work since the index was opened.
 func (x *Index) Stats() efs.IndexStats {
-	size := x.room.size.Load()
-	free := int64(x.db.Stats().FreeAlloc)
-	_ = x.view(context.Background(), func(tx *bbolt.Tx) error { // a closed index has no end to tell of
-		free += max(0, size-tx.Size())
+	x.gate.Lock()
+	st := x.store
+	pending := int64(0)
+	for _, g := range x.gens {
+		pending += g.pending.Load()
+	}
+	x.gate.Unlock()
+	size := st.room.size.Load()
+	free := int64(st.db.Stats().FreeAlloc)
+	_ = x.view(context.Background(), func(s *snapshot) error { // a closed index has no end to tell of
+		free += max(0, size-s.tx.Size())
 		return nil
 	})
 	return efs.IndexStats{
@@ -133,15 +223,22 @@ func (x *Index) Stats() efs.IndexStats {
 		Refused:      x.refused.Load(),
 		SizeBytes:    size,
 		FreeBytes:    free,
+		LogBytes:     x.log.bytes(),
+		PendingBytes: pending,
+		Flushes:      x.flushes.Load(),
 	}
 }
 
-// Close finishes what has been queued and releases the file. Later calls
-// return nil.
+// Close finishes what has been queued, puts everything into the file and
+// releases it. Later calls return nil. An index that has stopped leaves in the
+// log what the file does not have.
 func (x *Index) Close() error {
 	x.mu.Lock()
-	first := !x.closing
+	first, stopped := !x.closing, x.stopped != nil
 	x.closing = true
+	if first {
+		close(x.closed)
+	}
 	x.work.Broadcast()
 	x.mu.Unlock()
 	select {
@@ -154,15 +251,37 @@ func (x *Index) Close() error {
 	x.mu.Lock()
 	close(x.changed)
 	x.changed = make(chan struct{}) // for a committer that is still under way
+	cause := x.stopped
 	x.mu.Unlock()
 	if x.isWedged() {
-		letGo(x.room.file)
+		letGo(x.store.room.file)
 		return nil
 	}
-	if err := x.db.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return fmt.Errorf("close index: %w", err)
+	x.log.close()
+	x.gate.Lock()
+	st := x.store
+	if !st.retired {
+		st.retire()
+	}
+	x.gate.Unlock()
+	<-st.closed
+	x.releaseAll() // the last reader has ended
+	if st.err != nil && !errors.Is(st.err, os.ErrClosed) {
+		return fmt.Errorf("close index: %w", st.err)
+	}
+	if !stopped && cause != nil {
+		return fmt.Errorf("close index: %w", cause)
 	}
 	return nil
+}
+
+// releaseAll gives back all memory of a closed index.
+func (x *Index) releaseAll() {
+	x.gate.Lock()
+	defer x.gate.Unlock()
+	for _, g := range slices.Concat(x.gens, x.spare) {
+		g.release()
+	}
 }
 
 func (x *Index) setWedged() { x.wedge.Do(func() { close(x.wedged) }) }

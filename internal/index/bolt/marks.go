@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
-	"go.etcd.io/bbolt"
 )
 
-// trimStep is how many changes one commit drops from the log.
-const trimStep = 500
+// How many changes and marks one commit drops.
+const (
+	trimStep = 500
+	dropStep = 50
+)
 
 // SetMark creates or moves a mark, durably. Marks that have expired are
 // removed by the way.
@@ -19,13 +21,13 @@ func (x *Index) SetMark(ctx context.Context, m efs.Mark) error {
 	if err := checkMark(m.Kind, m.Name); err != nil {
 		return err
 	}
-	_, err := x.submit(ctx, &request{weight: 1, givesBack: true, job: func(p *pass) error {
-		b := p.tx.Bucket(bucketMarks)
-		if err := dropExpired(b, time.Now()); err != nil {
+	_, err := x.submit(ctx, housekeeping(dropStep, 1+maxMarkName, func(p *pass) error {
+		if err := dropExpired(p, time.Now()); err != nil {
 			return err
 		}
-		return b.Put(markKey(m.Kind, m.Name), markValue(m))
-	}})
+		copy(p.put(bucketMarks, markKey(m.Kind, m.Name), markValueLen), markValue(m))
+		return nil
+	}))
 	return err
 }
 
@@ -34,17 +36,18 @@ func (x *Index) DropMark(ctx context.Context, kind efs.MarkKind, name string) er
 	if err := checkMark(kind, name); err != nil {
 		return err
 	}
-	_, err := x.submit(ctx, &request{weight: 1, givesBack: true, job: func(p *pass) error {
-		return p.tx.Bucket(bucketMarks).Delete(markKey(kind, name))
-	}})
+	_, err := x.submit(ctx, housekeeping(1, 1+maxMarkName, func(p *pass) error {
+		p.delete(bucketMarks, markKey(kind, name))
+		return nil
+	}))
 	return err
 }
 
 // Marks returns the marks that have not expired, by kind and name.
 func (x *Index) Marks(ctx context.Context) ([]efs.Mark, error) {
 	var marks []efs.Mark
-	err := x.view(ctx, func(tx *bbolt.Tx) error {
-		return liveMarks(tx, func(m efs.Mark) { marks = append(marks, m) })
+	err := x.view(ctx, func(s *snapshot) error {
+		return liveMarks(s, func(m efs.Mark) { marks = append(marks, m) })
 	})
 	return marks, err
 }
@@ -55,10 +58,10 @@ func (x *Index) Marks(ctx context.Context) ([]efs.Mark, error) {
 func (x *Index) TrimChanges(ctx context.Context, upTo uint64) error {
 	for {
 		dropped := 0
-		_, err := x.submit(ctx, &request{weight: trimStep, givesBack: true, job: func(p *pass) (err error) {
-			dropped, err = trim(p.tx, upTo)
+		_, err := x.submit(ctx, housekeeping(trimStep, seqLen, func(p *pass) (err error) {
+			dropped, err = trim(p, upTo)
 			return err
-		}})
+		}))
 		if err != nil || dropped < trimStep {
 			return err
 		}
@@ -66,29 +69,21 @@ func (x *Index) TrimChanges(ctx context.Context, upTo uint64) error {
 }
 
 // trim drops up to trimStep changes from the start of the log.
-func trim(tx *bbolt.Tx, upTo uint64) (dropped int, err error) {
-	needed, bounded, err := lowestMark(tx, efs.MarkFollower)
+func trim(p *pass, upTo uint64) (dropped int, err error) {
+	needed, bounded, err := lowestMark(p.snapshot, efs.MarkFollower)
 	if err != nil {
 		return 0, err
 	}
 	if bounded {
 		upTo = min(upTo, needed)
 	}
-	b := tx.Bucket(bucketChanges)
-	first, _ := b.Cursor().First()
+	_, first, _ := p.seek(bucketChanges, nil)
 	if first == nil {
 		return 0, nil
 	}
-	// The log has no gaps, so what to drop is known without a cursor, which
-	// deleting would disturb.
-	for seq := binary.BigEndian.Uint64(first); seq <= upTo && dropped < trimStep; seq++ {
-		k := seqKey(seq)
-		if b.Get(k) == nil {
-			return dropped, nil
-		}
-		if err := b.Delete(k); err != nil {
-			return dropped, err
-		}
+	// The log has no gaps, so it is known what to drop.
+	for seq := binary.BigEndian.Uint64(first); seq <= min(upTo, p.head.Seq) && dropped < trimStep; seq++ {
+		p.delete(bucketChanges, seqKey(seq))
 		dropped++
 	}
 	return dropped, nil
@@ -106,8 +101,8 @@ func checkMark(kind efs.MarkKind, name string) error {
 
 // lowestMark returns the lowest sequence number that a live mark of a kind
 // names, if there is one.
-func lowestMark(tx *bbolt.Tx, kind efs.MarkKind) (seq uint64, found bool, err error) {
-	err = liveMarks(tx, func(m efs.Mark) {
+func lowestMark(s *snapshot, kind efs.MarkKind) (seq uint64, found bool, err error) {
+	err = liveMarks(s, func(m efs.Mark) {
 		if m.Kind == kind && (!found || m.Seq < seq) {
 			seq, found = m.Seq, true
 		}
@@ -115,30 +110,36 @@ func lowestMark(tx *bbolt.Tx, kind efs.MarkKind) (seq uint64, found bool, err er
 	return seq, found, err
 }
 
-func liveMarks(tx *bbolt.Tx, fn func(efs.Mark)) error {
+func liveMarks(s *snapshot, fn func(efs.Mark)) error {
 	now := time.Now()
-	return tx.Bucket(bucketMarks).ForEach(func(k, v []byte) error {
-		m, err := parseMark(k, v)
-		if err == nil && !expired(m, now) {
+	return eachMark(s, func(m efs.Mark) {
+		if !expired(m, now) {
 			fn(m)
 		}
-		return err
 	})
 }
 
-func dropExpired(b *bbolt.Bucket, now time.Time) error {
-	var keys [][]byte
-	err := b.ForEach(func(k, v []byte) error {
+func eachMark(s *snapshot, fn func(efs.Mark)) error {
+	for c, k, v := s.seek(bucketMarks, nil); k != nil; k, v = c.next() {
 		m, err := parseMark(k, v)
-		if err == nil && expired(m, now) {
-			keys = append(keys, markKey(m.Kind, m.Name))
+		if err != nil {
+			return err
 		}
-		return err
+		fn(m)
+	}
+	return nil
+}
+
+// dropExpired deletes up to dropStep marks that have expired.
+func dropExpired(p *pass, now time.Time) error {
+	var gone []efs.Mark
+	err := eachMark(p.snapshot, func(m efs.Mark) {
+		if expired(m, now) && len(gone) < dropStep {
+			gone = append(gone, m)
+		}
 	})
-	for _, k := range keys {
-		if err == nil {
-			err = b.Delete(k)
-		}
+	for _, m := range gone {
+		p.delete(bucketMarks, markKey(m.Kind, m.Name))
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -57,39 +58,53 @@ func initialise(path string, fs efs.ID, sealer efs.HeadSealer) error {
 	}
 	defer func() { _ = db.Close() }() // committed or not; closing changes nothing
 	return db.Update(func(tx *bbolt.Tx) error {
-		names := append([][]byte{bucketChanges, bucketQueue, bucketMarks, bucketUsage}, spaceNames[1:]...)
-		for _, name := range names {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		meta, err := tx.CreateBucket(bucketMeta)
-		if err != nil {
+		if err := createBuckets(tx); err != nil {
 			return err
 		}
+		meta := tx.Bucket(names[bucketMeta])
 		head := efs.Head{FS: fs, Time: time.Now().UnixMicro()}
 		return errors.Join(
-			meta.Put(metaFormat, binary.BigEndian.AppendUint64(nil, formatVersion)),
+			meta.Put(metaFormat, formatValue()),
 			meta.Put(metaFS, fs[:]),
 			meta.Put(metaHead, sealer.SealHead(head)))
 	})
 }
 
-// Open opens the index of file system fs, which it must belong to, and checks
-// that its sealed head and its change log agree.
+func createBuckets(tx *bbolt.Tx) error {
+	for _, name := range names {
+		if name == nil {
+			continue
+		}
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// formatValue is the format version as it stands in the file.
+func formatValue() []byte { return binary.BigEndian.AppendUint64(nil, formatVersion) }
+
+// Open opens the index of file system fs, which it must belong to, with what its
+// log holds, and checks that its sealed head and its change log agree.
 //
 // Errors: efs.ErrNotFound (no such file), ErrNewer, efs.ErrDamaged with what
 // does not fit, efs.ErrUnavailable while another process has it open.
 func Open(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (x *Index, err error) {
-	if opts.Reserve == 0 {
-		opts.Reserve = defaultReserve
-	}
+	opts.setDefaults()
 	db, file, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open index '%s': %w", path, err)
 	}
+	log := &wal{path: path, size: int64(opts.Segment), fault: opts.Fault}
+	var gens []*generation
 	defer func() {
 		if err != nil {
+			err = fmt.Errorf("open index '%s': %w", path, err)
+			log.close()
+			for _, g := range gens {
+				g.release()
+			}
 			_ = db.Close() // the error that counts is the first
 		}
 	}()
@@ -98,18 +113,37 @@ func Open(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (x *Index
 	err = guard(func() error {
 		return db.View(func(tx *bbolt.Tx) error {
 			used = tx.Size()
-			head, err = verify(tx, fs, sealer)
-			return err
+			if err := verifyFile(tx, fs); err != nil {
+				return err
+			}
+			s := &snapshot{tx: tx, seq: newest}
+			if head, err = verifyHead(s, fs, sealer); err != nil {
+				return err
+			}
+			if gens, err = log.recover(s.get(bucketMeta, metaLog), head.Revision); err != nil {
+				return err
+			}
+			for _, g := range gens {
+				s.gens = slices.Insert(s.gens, 0, g)
+			}
+			if head, err = verifyHead(s, fs, sealer); err != nil {
+				return err
+			}
+			return verifyLog(s, head, sealer)
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open index '%s': %w", path, err)
+		return nil, err
+	}
+	if err = log.settle(gens); err != nil {
+		return nil, err
 	}
 	room, err := openRoom(file, used, opts)
 	if err != nil {
-		return nil, fmt.Errorf("open index '%s': %w", path, err)
+		return nil, err
 	}
-	return start(db, room, head, sealer), nil
+	x = start(newStore(db, room), log, gens, head, sealer, opts)
+	return x, x.measure()
 }
 
 // openFile opens the bbolt file at path, never making one, and returns the
@@ -202,46 +236,48 @@ func openError(err error) error {
 	return err
 }
 
-// verify checks format, file system and head, and that the head is the one of
-// the last change in the log.
-func verify(tx *bbolt.Tx, fs efs.ID, sealer efs.HeadSealer) (efs.Head, error) {
-	var none efs.Head
-	meta := tx.Bucket(bucketMeta)
+// verifyFile checks format, file system and buckets.
+func verifyFile(tx *bbolt.Tx, fs efs.ID) error {
+	meta := tx.Bucket(names[bucketMeta])
 	if meta == nil {
-		return none, damaged("not an index of EFS")
+		return damaged("not an index of EFS")
 	}
 	format := meta.Get(metaFormat)
 	if len(format) != 8 {
-		return none, damaged("not an index of EFS")
+		return damaged("not an index of EFS")
 	}
 	if v := binary.BigEndian.Uint64(format); v > formatVersion {
-		return none, fmt.Errorf("index has format %d, this program knows %d: use the version that wrote it: %w", v, formatVersion, ErrNewer)
-	} else if v != formatVersion {
-		return none, damaged("index has the unknown format %d", v)
+		return fmt.Errorf("index has format %d, this program knows %d: use the version that wrote it: %w", v, formatVersion, ErrNewer)
+	} else if v < formatUnlogged {
+		return damaged("index has the unknown format %d", v)
 	}
 	if have, err := uuidOf(meta.Get(metaFS)); err != nil || have != fs {
-		return none, damaged("index belongs to file system %s, not %s: put the right one back", have, fs)
+		return damaged("index belongs to file system %s, not %s: put the right one back", have, fs)
 	}
-	for _, name := range append([][]byte{bucketChanges, bucketQueue, bucketMarks, bucketUsage}, spaceNames[1:]...) {
-		if tx.Bucket(name) == nil {
-			return none, damaged("index has no %s", name)
+	for _, name := range names {
+		if name != nil && tx.Bucket(name) == nil {
+			return damaged("index has no %s", name)
 		}
 	}
-	head, err := sealer.OpenHead(meta.Get(metaHead))
+	return nil
+}
+
+// verifyHead opens the head.
+func verifyHead(s *snapshot, fs efs.ID, sealer efs.HeadSealer) (efs.Head, error) {
+	head, err := sealer.OpenHead(s.get(bucketMeta, metaHead))
 	if err != nil {
-		return none, fmt.Errorf("index head does not open: %w", err)
+		return head, fmt.Errorf("index head does not open: %w", err)
 	}
 	if head.FS != fs {
-		return none, damaged("index head is of file system %s, not %s", head.FS, fs)
+		return head, damaged("index head is of file system %s, not %s", head.FS, fs)
 	}
-	return head, verifyLog(tx, head, sealer)
+	return head, nil
 }
 
 // verifyLog checks that the last change in the log is the head's, and that it
 // follows from the one before. An empty log has been trimmed and says nothing.
-func verifyLog(tx *bbolt.Tx, head efs.Head, sealer efs.HeadSealer) error {
-	c := tx.Bucket(bucketChanges).Cursor()
-	k, v := c.Last()
+func verifyLog(s *snapshot, head efs.Head, sealer efs.HeadSealer) error {
+	k, v := s.last(bucketChanges, nil)
 	if k == nil {
 		return nil
 	}
@@ -256,7 +292,7 @@ func verifyLog(tx *bbolt.Tx, head efs.Head, sealer efs.HeadSealer) error {
 		return damaged("change %d does not have the link that the head names", last.Seq)
 	}
 	var prev [32]byte
-	if k, v = c.Prev(); k != nil {
+	if k, v = s.last(bucketChanges, k); k != nil {
 		before, err := parseChange(k, v)
 		if err != nil {
 			return err

@@ -55,7 +55,7 @@ func edit(t *testing.T, path string, fn func(tx *bbolt.Tx) error) {
 
 func TestOpenRefusesWhatDoesNotFit(t *testing.T) {
 	meta := func(k, v []byte) func(tx *bbolt.Tx) error {
-		return func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(k, v) }
+		return func(tx *bbolt.Tx) error { return tx.Bucket(names[bucketMeta]).Put(k, v) }
 	}
 	head := func(h efs.Head) func(tx *bbolt.Tx) error { return meta(metaHead, sealer.SealHead(h)) }
 	stranger := efs.NewID()
@@ -75,21 +75,21 @@ func TestOpenRefusesWhatDoesNotFit(t *testing.T) {
 		{"head behind", head(efs.Head{FS: indextest.FS, Seq: 2}), efs.ErrDamaged, "log ends at 3, head says 2"},
 		{"head with another link", head(efs.Head{FS: indextest.FS, Seq: 3}), efs.ErrDamaged, "link"},
 		{"last change cut off", func(tx *bbolt.Tx) error {
-			return tx.Bucket(bucketChanges).Delete(seqKey(3))
+			return tx.Bucket(names[bucketChanges]).Delete(seqKey(3))
 		}, efs.ErrDamaged, "log ends at 2, head says 3"},
 		{"a gap in the log", func(tx *bbolt.Tx) error {
-			return tx.Bucket(bucketChanges).Delete(seqKey(2))
+			return tx.Bucket(names[bucketChanges]).Delete(seqKey(2))
 		}, efs.ErrDamaged, "gap"},
 		{"last change replaced", func(tx *bbolt.Tx) error {
-			b := tx.Bucket(bucketChanges)
+			b := tx.Bucket(names[bucketChanges])
 			v := append([]byte{}, b.Get(seqKey(3))...)
 			return b.Put(seqKey(3), append(v[:linkLen], "forged"...))
 		}, efs.ErrDamaged, "does not follow"},
 		{"malformed change", func(tx *bbolt.Tx) error {
-			return tx.Bucket(bucketChanges).Put(seqKey(4), []byte("x"))
+			return tx.Bucket(names[bucketChanges]).Put(seqKey(4), []byte("x"))
 		}, efs.ErrDamaged, "malformed"},
-		{"a keyspace gone", func(tx *bbolt.Tx) error { return tx.DeleteBucket(spaceNames[efs.SpaceAccess]) }, efs.ErrDamaged, "access"},
-		{"meta gone", func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) }, efs.ErrDamaged, "not an index"},
+		{"a keyspace gone", func(tx *bbolt.Tx) error { return tx.DeleteBucket(names[efs.SpaceAccess]) }, efs.ErrDamaged, "access"},
+		{"meta gone", func(tx *bbolt.Tx) error { return tx.DeleteBucket(names[bucketMeta]) }, efs.ErrDamaged, "not an index"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filled(t)

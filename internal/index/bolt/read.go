@@ -4,56 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"github.com/efs-project/efs"
-	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
-
-// view runs fn on the state of one moment. Memory that fn gets from tx is
-// invalid afterwards.
-func (x *Index) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	err := guard(func() error {
-		tx, err := x.beginRead()
-		if err != nil {
-			return err
-		}
-		defer x.endRead(tx)
-		return fn(tx)
-	})
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
-		return errClosed
-	}
-	return err
-}
-
-func (x *Index) beginRead() (tx *bbolt.Tx, err error) {
-	x.gate.Lock()
-	defer x.gate.Unlock()
-	if x.isWedged() {
-		return nil, errWedged
-	}
-	err = guard(func() error { tx, err = x.db.Begin(false); return err })
-	if errors.Is(err, errPanicked) {
-		x.setWedged()
-	}
-	return tx, err
-}
-
-func (x *Index) endRead(tx *bbolt.Tx) {
-	x.gate.Lock()
-	defer x.gate.Unlock()
-	if !x.isWedged() {
-		_ = tx.Rollback() // ends a reader; cannot fail
-	}
-}
 
 // Get returns the records under keys; see efs.Index.
 func (x *Index) Get(ctx context.Context, keys ...efs.Key) ([]efs.Record, error) {
@@ -63,13 +19,9 @@ func (x *Index) Get(ctx context.Context, keys ...efs.Key) ([]efs.Record, error) 
 		}
 	}
 	records := make([]efs.Record, len(keys))
-	err := x.view(ctx, func(tx *bbolt.Tx) error {
-		var spaces [efs.Spaces + 1]*bbolt.Bucket
+	err := x.view(ctx, func(s *snapshot) error {
 		for i, k := range keys {
-			if spaces[k.Space] == nil {
-				spaces[k.Space] = tx.Bucket(spaceNames[k.Space])
-			}
-			records[i] = record(k.Bytes, spaces[k.Space].Get(k.Bytes))
+			records[i] = record(k.Bytes, s.get(byte(k.Space), k.Bytes))
 		}
 		own(records)
 		return nil
@@ -89,7 +41,7 @@ func record(key, v []byte) efs.Record {
 	return efs.Record{Key: key, Version: recordVersion(v), Sealed: v[versionLen:]}
 }
 
-// own moves sealed values out of bbolt's memory, all into one allocation.
+// own moves sealed values out of the snapshot's memory, all into one allocation.
 func own(records []efs.Record) {
 	n := 0
 	for i := range records {
@@ -111,17 +63,16 @@ func (x *Index) Scan(ctx context.Context, space efs.Space, prefix, after []byte,
 		return nil, err
 	}
 	var records []efs.Record
-	err := x.view(ctx, func(tx *bbolt.Tx) error {
-		c := tx.Bucket(spaceNames[space]).Cursor()
+	err := x.view(ctx, func(s *snapshot) error {
 		from := prefix
 		if bytes.Compare(after, prefix) > 0 {
 			from = after
 		}
-		k, v := c.Seek(from)
+		c, k, v := s.seek(byte(space), from)
 		if after != nil && bytes.Equal(k, after) {
-			k, v = c.Next()
+			k, v = c.next()
 		}
-		for ; k != nil && bytes.HasPrefix(k, prefix) && len(records) < limit; k, v = c.Next() {
+		for ; k != nil && bytes.HasPrefix(k, prefix) && len(records) < limit; k, v = c.next() {
 			records = append(records, record(k, v))
 		}
 		own(records)
@@ -155,9 +106,8 @@ func (x *Index) Changes(ctx context.Context, since uint64, limit int) ([]efs.Sea
 		return nil, err
 	}
 	var changes []efs.SealedChange
-	err = x.view(ctx, func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketChanges).Cursor()
-		first, _ := c.First()
+	err = x.view(ctx, func(s *snapshot) error {
+		_, first, _ := s.seek(bucketChanges, nil)
 		switch {
 		case since == math.MaxUint64:
 			return nil
@@ -165,7 +115,7 @@ func (x *Index) Changes(ctx context.Context, since uint64, limit int) ([]efs.Sea
 			first != nil && since+1 < binary.BigEndian.Uint64(first):
 			return fmt.Errorf("changes since %d: %w", since, efs.ErrLogTruncated)
 		}
-		for k, v := c.Seek(seqKey(since + 1)); k != nil && len(changes) < limit; k, v = c.Next() {
+		for c, k, v := s.seek(bucketChanges, seqKey(since+1)); k != nil && len(changes) < limit; k, v = c.next() {
 			change, err := parseChange(k, v)
 			if err != nil {
 				return err
@@ -189,11 +139,10 @@ func (x *Index) LogBounds(ctx context.Context) (first, last uint64, err error) {
 		return 0, 0, err
 	}
 	first, last = head.Seq+1, head.Seq
-	err = x.view(ctx, func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketChanges).Cursor()
-		if k, _ := c.First(); k != nil {
+	err = x.view(ctx, func(s *snapshot) error {
+		if _, k, _ := s.seek(bucketChanges, nil); k != nil {
 			first = binary.BigEndian.Uint64(k)
-			k, _ = c.Last()
+			k, _ = s.last(bucketChanges, nil)
 			last = binary.BigEndian.Uint64(k)
 		}
 		return nil
@@ -204,13 +153,12 @@ func (x *Index) LogBounds(ctx context.Context) (first, last uint64, err error) {
 // Releasable returns queued contents that no hold protects; see efs.Index.
 func (x *Index) Releasable(ctx context.Context, limit int) ([]efs.Release, error) {
 	var releases []efs.Release
-	err := x.view(ctx, func(tx *bbolt.Tx) error {
-		held, bounded, err := lowestMark(tx, efs.MarkHold)
+	err := x.view(ctx, func(s *snapshot) error {
+		held, bounded, err := lowestMark(s, efs.MarkHold)
 		if err != nil {
 			return err
 		}
-		c := tx.Bucket(bucketQueue).Cursor()
-		for k, v := c.First(); k != nil && len(releases) < limit; k, v = c.Next() {
+		for c, k, v := s.seek(bucketQueue, nil); k != nil && len(releases) < limit; k, v = c.next() {
 			q, err := parseQueued(k, v)
 			if err != nil {
 				return err
@@ -231,14 +179,13 @@ func (x *Index) Releasable(ctx context.Context, limit int) ([]efs.Release, error
 // Queued returns queued contents, protected or not; see efs.Index.
 func (x *Index) Queued(ctx context.Context, after efs.Release, limit int) ([]efs.Release, error) {
 	var releases []efs.Release
-	err := x.view(ctx, func(tx *bbolt.Tx) error {
+	err := x.view(ctx, func(s *snapshot) error {
 		from := queueKey(after)
-		c := tx.Bucket(bucketQueue).Cursor()
-		k, v := c.Seek(from)
+		c, k, v := s.seek(bucketQueue, from)
 		if bytes.Equal(k, from) {
-			k, v = c.Next()
+			k, v = c.next()
 		}
-		for ; k != nil && len(releases) < limit; k, v = c.Next() {
+		for ; k != nil && len(releases) < limit; k, v = c.next() {
 			q, err := parseQueued(k, v)
 			if err != nil {
 				return err
@@ -256,9 +203,9 @@ func (x *Index) Queued(ctx context.Context, after efs.Release, limit int) ([]efs
 // Usage returns what an account has in use.
 func (x *Index) Usage(ctx context.Context, account efs.ID) (efs.Usage, error) {
 	var u efs.Usage
-	err := x.view(ctx, func(tx *bbolt.Tx) error {
+	err := x.view(ctx, func(s *snapshot) error {
 		var err error
-		u, err = parseUsage(tx.Bucket(bucketUsage).Get(account[:]))
+		u, err = parseUsage(s.get(bucketUsage, account[:]))
 		return err
 	})
 	return u, err

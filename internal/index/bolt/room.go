@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"github.com/efs-project/efs"
+	"go.etcd.io/bbolt"
 )
 
 const (
@@ -16,13 +18,17 @@ const (
 )
 
 // room is the allocated length of the index file and who may use how much of
-// it. Only the committer changes it; see the package comment.
+// it; see the package comment.
 type room struct {
 	file    *os.File
 	reserve int64
 	fault   func(step string) error
 
 	size atomic.Int64 // bytes allocated: writing below it cannot run out of space
+	used atomic.Int64 // of them in bbolt's hands, from the start of the file
+	free atomic.Int64 // of those in free pages
+
+	growing sync.Mutex // committer and flusher grow
 }
 
 // openRoom takes over a file of which bbolt uses the first used bytes and
@@ -30,9 +36,6 @@ type room struct {
 // opened, and serves what needs no space.
 func openRoom(file *os.File, used int64, opts Options) (*room, error) {
 	r := &room{file: file, reserve: opts.Reserve, fault: opts.Fault}
-	if r.fault == nil {
-		r.fault = func(string) error { return nil }
-	}
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
@@ -61,10 +64,27 @@ func (r *room) limit(givesBack bool) int {
 	return int(max(1, size))
 }
 
+// note remembers how a transaction left the file.
+func (r *room) note(used, page int64, stats *bbolt.Stats) {
+	r.used.Store(used)
+	// The list of free pages is written with each transaction, in one row.
+	r.free.Store(int64(stats.FreePageN)*page - 2*int64(stats.FreelistInuse))
+}
+
+// holds reports whether a cost can be paid without growing, and without the
+// reserve. Rows may find no place in pages that were freed one by one.
+func (r *room) holds(c cost) bool {
+	end := r.size.Load() - r.reserve - r.used.Load()
+	list := c.pages / pageSize * 8 * 2 // what the list of free pages may grow by
+	return c.rows+list <= end && c.pages+list <= end+r.free.Load()
+}
+
 // grow allocates more, an eighth of the file or what is left on the volume,
 // and makes the new length durable. efs.ErrNoSpace when there is nothing left:
 // nothing has changed then. Any other error is a failed write.
 func (r *room) grow() error {
+	r.growing.Lock()
+	defer r.growing.Unlock()
 	var err error
 	size := r.size.Load()
 	for step := min(max(size/8, 4*minGrowth), maxGrowth); step >= minGrowth; step /= 2 {

@@ -1,0 +1,166 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// store is the file of an index.
+type store struct {
+	db   *bbolt.DB
+	room *room
+
+	readers int           // guarded by Index.gate
+	retired bool          // likewise: no reader begins any more
+	closed  chan struct{} // closed when err is set
+	err     error
+}
+
+func newStore(db *bbolt.DB, room *room) *store {
+	return &store{db: db, room: room, closed: make(chan struct{})}
+}
+
+// retire closes a store when its last reader has ended. x.gate is held. (bbolt's
+// own waiting for readers would keep them from ending.)
+func (st *store) retire() {
+	st.retired = true
+	if st.readers == 0 {
+		go func() {
+			defer close(st.closed)
+			st.err = guard(st.db.Close)
+		}()
+	}
+}
+
+// view runs fn on the state of one moment.
+func (x *Index) view(ctx context.Context, fn func(s *snapshot) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := snapshots.Get().(*snapshot)
+	defer snapshots.Put(s)
+	err := guard(func() error {
+		if err := x.begin(s); err != nil {
+			return err
+		}
+		defer x.end(s)
+		return fn(s)
+	})
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return errClosed
+	}
+	return err
+}
+
+// begin takes a snapshot.
+func (x *Index) begin(s *snapshot) error {
+	x.gate.Lock()
+	defer x.gate.Unlock()
+	switch {
+	case x.isWedged():
+		return errWedged
+	case x.store.retired:
+		return errClosed
+	}
+	err := guard(func() (err error) { s.tx, err = x.store.db.Begin(false); return err })
+	if errors.Is(err, errPanicked) {
+		x.setWedged()
+	}
+	if err != nil {
+		return err
+	}
+	s.store, s.seq = x.store, x.visible
+	s.store.readers++
+	s.gens = s.held[:copy(s.held[:], x.gens)]
+	for _, g := range s.gens {
+		g.readers++
+	}
+	return nil
+}
+
+// end gives up a snapshot.
+func (x *Index) end(s *snapshot) {
+	x.gate.Lock()
+	defer x.gate.Unlock()
+	if !x.isWedged() {
+		_ = s.tx.Rollback() // ends a reader; cannot fail
+	}
+	for _, g := range s.gens {
+		if g.readers--; g.flushed && g.readers == 0 {
+			x.reuse(g)
+		}
+	}
+	if s.store.readers--; s.store.retired && s.store.readers == 0 {
+		s.store.retire()
+	}
+	*s = snapshot{}
+}
+
+// write runs fn in a transaction of the file, which may become as long as
+// limit, and commits it. An error is that of a failed write, or
+// berrors.ErrMaxSizeReached if nothing was written. commit commits.
+func (x *Index) write(limit int, fn func(tx *bbolt.Tx) error, commit func(*bbolt.Tx) error) error {
+	return guard(func() error {
+		if x.isWedged() {
+			return errWedged
+		}
+		var tx *bbolt.Tx
+		err := guard(func() (err error) { tx, err = x.store.db.Begin(true); return err })
+		if errors.Is(err, errPanicked) {
+			x.setWedged()
+		}
+		if err != nil {
+			return err
+		}
+		// After a commit this does nothing; after a panic in it, it lets go of
+		// bbolt's lock, so that Close does not wait for ever.
+		defer func() {
+			if errors.Is(guard(tx.Rollback), errPanicked) {
+				x.setWedged()
+			}
+		}()
+		x.store.db.MaxSize = limit // read by this goroutine alone, when it allocates pages
+		if err := fn(tx); err != nil {
+			return err
+		}
+		if err := x.store.room.fault("commit"); err != nil {
+			return err
+		}
+		if err := commit(tx); err != nil {
+			return err
+		}
+		return x.measure()
+	})
+}
+
+// measure notes what the file has free.
+func (x *Index) measure() error {
+	return x.view(context.Background(), func(s *snapshot) error {
+		stats := s.store.db.Stats()
+		s.store.room.note(s.tx.Size(), int64(s.store.db.Info().PageSize), &stats)
+		return nil
+	})
+}
+
+// fit runs write, with the file grown as far as it must be, and its reserve
+// used if it cannot grow.
+func (x *Index) fit(fn func(tx *bbolt.Tx) error) error {
+	for {
+		err := x.write(x.store.room.limit(false), fn, (*bbolt.Tx).Commit)
+		if !errors.Is(err, berrors.ErrMaxSizeReached) {
+			return err
+		}
+		if err := x.store.room.grow(); isNoSpace(err) {
+			err := x.write(x.store.room.limit(true), fn, (*bbolt.Tx).Commit)
+			if errors.Is(err, berrors.ErrMaxSizeReached) {
+				err = errFull
+			}
+			return err
+		} else if err != nil {
+			return err
+		}
+	}
+}
