@@ -12,12 +12,12 @@ import (
 
 // newBlob is a blob being written, under its temporary name.
 type newBlob struct {
-	store   *Store
-	id      efs.ID
-	file    *os.File
-	written int64
-	err     error // of a write: then Commit must not succeed
-	ended   bool
+	store *Store
+	id    efs.ID
+	file  *os.File
+	out   *output
+	err   error // of a write: then Commit must not succeed
+	ended bool
 }
 
 // Create begins a blob; see efs.Blobs. efs.ErrExists if the id is taken.
@@ -33,7 +33,7 @@ func (s *Store) Create(ctx context.Context, id efs.ID) (efs.NewBlob, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create blob: %w", classify(err))
 	}
-	return &newBlob{store: s, id: id, file: f}, nil
+	return &newBlob{store: s, id: id, file: f, out: newOutput(f, s.volume.direct)}, nil
 }
 
 func (s *Store) create(id efs.ID) (*os.File, error) {
@@ -74,12 +74,8 @@ func (b *newBlob) Write(p []byte) (int, error) {
 	}
 	n, err := 0, b.store.fault("write")
 	if err == nil {
-		n, err = b.file.Write(p)
+		n, err = b.out.Write(p)
 	}
-	if err == nil {
-		err = writeback(b.file, b.written, b.written+int64(n))
-	}
-	b.written += int64(n)
 	if err != nil {
 		b.err = fmt.Errorf("write blob: %w", classify(err))
 	}
@@ -119,9 +115,12 @@ func (b *newBlob) commit() error {
 	s := b.store
 	final := b.id.String()
 	temp := final + tempSuffix
-	err := s.fault("sync")
+	err := b.out.flush()
+	b.out.release()
 	if err == nil {
-		err = b.file.Sync()
+		if err = s.fault("sync"); err == nil {
+			err = b.file.Sync()
+		}
 	}
 	// Network file systems tell of some failures only when closing.
 	if err = errors.Join(err, b.file.Close()); err == nil {
@@ -145,6 +144,7 @@ func (b *newBlob) Abort() {
 		return
 	}
 	b.ended = true
+	b.out.release()
 	_ = b.file.Close() // nothing of it is kept
 	if b.store.enter() != nil {
 		return // the next Open removes it

@@ -30,6 +30,16 @@
 // Directory syncs are shared: whoever asks while one runs waits for the next,
 // which serves all who have asked by then.
 //
+// # How a blob is written
+//
+// In pieces of 1 MiB which, on ext4 and XFS, pass by the page cache (O_DIRECT);
+// the end of a blob, less than 128 KiB, and small blobs go through it. Passing
+// by spares a copy into memory that the kernel would have to find first, leaves
+// nothing behind an upload for which the syncs of others would wait, and keeps
+// in the page cache what is read. The first reading after a large store comes
+// from the disk. On other volumes large blobs are sent to the disk while they
+// are written.
+//
 // # Who can write the volume
 //
 // Nothing is reached through a symbolic link below the root, and only regular

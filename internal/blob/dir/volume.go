@@ -6,6 +6,7 @@ type volume struct {
 	name   string
 	maxDir int  // entries that no directory is to exceed
 	loose  bool // no journal keeps a rename whole
+	direct bool // large blobs are best written past the page cache
 }
 
 const (

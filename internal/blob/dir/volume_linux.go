@@ -9,8 +9,8 @@ import (
 
 // volumes by the magic number that statfs(2) returns.
 var volumes = map[uint32]volume{
-	unix.EXT4_SUPER_MAGIC:      {name: "ext4", maxDir: manyEntries}, // ext2 and ext3 show the same number
-	unix.XFS_SUPER_MAGIC:       {name: "xfs", maxDir: manyEntries},
+	unix.EXT4_SUPER_MAGIC:      {name: "ext4", maxDir: manyEntries, direct: true}, // ext2 and ext3 show the same number
+	unix.XFS_SUPER_MAGIC:       {name: "xfs", maxDir: manyEntries, direct: true},
 	unix.BTRFS_SUPER_MAGIC:     {name: "btrfs", maxDir: manyEntries},
 	unix.F2FS_SUPER_MAGIC:      {name: "f2fs", maxDir: manyEntries},
 	unix.TMPFS_MAGIC:           {name: "tmpfs", maxDir: manyEntries},

@@ -11,5 +11,8 @@ import (
 // writeback does nothing here; the sync does it all.
 func writeback(*os.File, int64, int64) error { return nil }
 
+// setDirect does nothing here: volumeOf knows no volume to use it on.
+func setDirect(*os.File, bool) error { return nil }
+
 // renameNew gives a file its final name.
 func renameNew(dir int, from, to string) error { return unix.Renameat(dir, from, dir, to) }

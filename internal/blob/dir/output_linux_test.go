@@ -1,0 +1,125 @@
+package dir
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// pieces writes content to out in pieces of at most n bytes and flushes it.
+func pieces(out *output, content []byte, n int) error {
+	for len(content) > 0 {
+		m, err := out.Write(content[:min(n, len(content))])
+		if err != nil {
+			return err
+		}
+		content = content[m:]
+	}
+	return out.flush()
+}
+
+func outputFile(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// TestOutput writes lengths around every border of the output's own, past the
+// page cache and through it, and finds each byte in its place.
+func TestOutput(t *testing.T) {
+	content := make([]byte, 3*outputSize+directMin+directAlign+1)
+	r := rand.NewChaCha8([32]byte{1})
+	_, _ = r.Read(content)
+	for _, border := range []int{0, directAlign, directMin, outputSize, outputSize + directMin, 2 * outputSize, 3*outputSize + directMin + directAlign} {
+		for _, size := range []int{border - 1, border, border + 1} {
+			for _, piece := range []int{outputSize/2 + 16, 4096, 5 * outputSize} {
+				for _, direct := range []bool{false, true} {
+					if size < 0 {
+						continue
+					}
+					t.Run(fmt.Sprintf("%d in %d direct %v", size, piece, direct), func(t *testing.T) {
+						f := outputFile(t)
+						out := newOutput(f, direct)
+						err := pieces(out, content[:size], piece)
+						out.release()
+						if err != nil {
+							t.Fatal(err)
+						}
+						if got, err := os.ReadFile(f.Name()); err != nil || !bytes.Equal(got, content[:size]) {
+							t.Errorf("%d bytes were written, others were read: %d, %v", size, len(got), err)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestOutputIsDirect makes sure that what is meant to pass by the page cache
+// does, and that the ends do not.
+func TestOutputIsDirect(t *testing.T) {
+	f := outputFile(t)
+	if setDirect(f, true) != nil {
+		t.Skip("this volume does not know O_DIRECT")
+	}
+	if err := setDirect(f, false); err != nil {
+		t.Fatal(err)
+	}
+	isDirect := func() bool {
+		flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return flags&unix.O_DIRECT != 0
+	}
+	out := newOutput(f, true)
+	defer out.release()
+	if _, err := out.Write(make([]byte, outputSize+1)); err != nil || !isDirect() {
+		t.Errorf("a full buffer was not written directly: %v", err)
+	}
+	if err := out.flush(); err != nil || isDirect() {
+		t.Errorf("the last byte was written directly: %v", err)
+	}
+}
+
+// TestOutputOnLargerBlocks: a device that refuses the alignment gets the bytes
+// through the page cache. A buffer at an odd address stands for such a device.
+func TestOutputOnLargerBlocks(t *testing.T) {
+	f := outputFile(t)
+	content := bytes.Repeat([]byte("sealed"), outputSize/3)
+	out := newOutput(f, true)
+	odd := make([]byte, outputSize+directAlign+1)[1:][:outputSize]
+	out.buf = &odd
+	if err := pieces(out, content, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(f.Name()); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes were written, others were read: %d, %v", len(content), len(got), err)
+	}
+}
+
+// TestOutputFails: that a write failed is told, at the latest by flush.
+func TestOutputFails(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		f := outputFile(t)
+		readOnly, err := os.Open(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := newOutput(readOnly, direct)
+		if err := pieces(out, make([]byte, outputSize), 1<<16); err == nil {
+			t.Errorf("direct %v: a file that cannot be written was written", direct)
+		}
+		out.release()
+		_ = readOnly.Close()
+	}
+}
