@@ -58,3 +58,22 @@ func BenchmarkGet4K(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkPageOfALargeDirectory(b *testing.B) {
+	e := newEnv(b, production)
+	const files = 20_000
+	together(64, func(i int) {
+		for k := i; k < files; k += 64 {
+			e.put(fmt.Sprintf("large/%08x.txt", uint32(k)*2654435761), nil) // in no order
+		}
+	})
+	e.namesIdle()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		after := fmt.Sprintf("%08x", uint32(i)*2654435761/2) // of the first half
+		if page, _, err := e.List(ctx, "large", ListOptions{After: after}); err != nil || len(page) != DefaultListLimit {
+			b.Fatalf("%d names, %v", len(page), err)
+		}
+	}
+}
