@@ -30,16 +30,23 @@ func (p *pace) try(do func(steps int) error) error {
 		}
 		begun := time.Now()
 		err := do(p.steps)
-		took := time.Since(begun)
-		switch {
-		case errors.Is(err, efs.ErrNoSpace) && p.steps > paceLeast:
-			p.steps /= 2
-			continue
-		case err == nil && took < paceQuick:
-			p.steps = min(2*p.steps, paceMost)
-		case err == nil && took > paceSlow:
-			p.steps = max(p.steps/2, paceLeast)
+		if again := p.learn(time.Since(begun), err); !again {
+			return err
 		}
-		return err
 	}
+}
+
+// learn chooses the next size from what became of the last, and tells whether
+// that is to be tried at once.
+func (p *pace) learn(took time.Duration, err error) (again bool) {
+	switch {
+	case errors.Is(err, efs.ErrNoSpace) && p.steps > paceLeast:
+		p.steps = max(p.steps/2, paceLeast)
+		return true
+	case err == nil && took < paceQuick:
+		p.steps = min(2*p.steps, paceMost)
+	case err == nil && took > paceSlow:
+		p.steps = max(p.steps/2, paceLeast)
+	}
+	return false
 }

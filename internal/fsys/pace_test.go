@@ -9,6 +9,34 @@ import (
 	"github.com/efs-project/efs"
 )
 
+func TestPaceLearns(t *testing.T) {
+	full := fmt.Errorf("index: %w", efs.ErrNoSpace)
+	for _, c := range []struct {
+		what  string
+		steps int
+		took  time.Duration
+		err   error
+		next  int
+		again bool
+	}{
+		{"quick", 256, paceQuick - 1, nil, 512, false},
+		{"in between", 256, paceQuick, nil, 256, false},
+		{"in between", 256, paceSlow, nil, 256, false},
+		{"slow", 256, paceSlow + 1, nil, 128, false},
+		{"quick and as large as may be", paceMost, 0, nil, paceMost, false},
+		{"slow and as small as may be", paceLeast, time.Hour, nil, paceLeast, false},
+		{"no room", 256, 0, full, 128, true},
+		{"no room for little more than the least", paceLeast + 1, 0, full, paceLeast, true},
+		{"no room at all", paceLeast, 0, full, paceLeast, false},
+		{"failed", 256, 0, efs.ErrStopped, 256, false},
+	} {
+		p := pace{steps: c.steps}
+		if again := p.learn(c.took, c.err); p.steps != c.next || again != c.again {
+			t.Errorf("%s: %d becomes %d, again: %v", c.what, c.steps, p.steps, again)
+		}
+	}
+}
+
 // tries runs p once and returns with how many steps it was tried.
 func tries(p *pace, do func(steps int) error) (sizes []int, err error) {
 	err = p.try(func(steps int) error {
@@ -16,31 +44,6 @@ func tries(p *pace, do func(steps int) error) (sizes []int, err error) {
 		return do(steps)
 	})
 	return sizes, err
-}
-
-func TestPaceGrowsToItsBoundWhileItIsQuick(t *testing.T) {
-	var p pace
-	want := paceFirst
-	for range 20 {
-		sizes := must(tries(&p, func(int) error { return nil }))
-		if len(sizes) != 1 || sizes[0] != want {
-			t.Fatalf("tried with %v instead of %d", sizes, want)
-		}
-		want = min(2*want, paceMost)
-	}
-	if p.steps != paceMost {
-		t.Errorf("ends at %d", p.steps)
-	}
-}
-
-func TestPaceShrinksWhileItIsSlow(t *testing.T) {
-	p := pace{steps: 2 * paceLeast}
-	for range 3 {
-		must(tries(&p, func(int) error { time.Sleep(paceSlow + time.Millisecond); return nil }))
-	}
-	if p.steps != paceLeast {
-		t.Errorf("ends at %d", p.steps)
-	}
 }
 
 // On a full volume a smaller transaction may fit where a larger one does not.
@@ -65,7 +68,7 @@ func TestPaceLooksForRoom(t *testing.T) {
 func TestPaceHandsFailuresOn(t *testing.T) {
 	var p pace
 	sizes, err := tries(&p, func(int) error { return efs.ErrStopped })
-	if !errors.Is(err, efs.ErrStopped) || len(sizes) != 1 {
+	if !errors.Is(err, efs.ErrStopped) || fmt.Sprint(sizes) != fmt.Sprintf("[%d]", paceFirst) {
 		t.Errorf("tried with %v: %v", sizes, err)
 	}
 }
