@@ -119,10 +119,8 @@ func (x *Index) finish() {
 		x.stop(nil, err)
 	}
 	close(x.frozen)
-	select {
-	case <-x.drained:
-	case <-x.wedged:
-	}
+	<-x.drained
+	x.background.Wait()
 }
 
 func (x *Index) settle() error {
@@ -236,8 +234,8 @@ func (x *Index) ready(d demand) (ok bool, err error) {
 		total.pages += baseCost
 	}
 	x.gate.Unlock()
-	for !x.store.room.holds(total) {
-		if err := x.store.room.grow(); isNoSpace(err) {
+	for !x.current().room.holds(total) {
+		if err := x.current().room.grow(); isNoSpace(err) {
 			return false, nil
 		} else if err != nil {
 			return false, err
@@ -323,12 +321,12 @@ func (x *Index) carryOut(batch []*request, g *generation) (*pass, error) {
 // before.
 func (x *Index) direct(batch []*request) error {
 	for {
-		err := x.try(batch, x.store.room.limit(false))
+		err := x.try(batch, false)
 		if !errors.Is(err, berrors.ErrMaxSizeReached) {
 			return err
 		}
 		// bbolt wrote nothing. Make room and try the same again.
-		if err := x.store.room.grow(); isNoSpace(err) {
+		if err := x.current().room.grow(); isNoSpace(err) {
 			return x.squeeze(batch)
 		} else if err != nil {
 			return err
@@ -341,7 +339,7 @@ func (x *Index) direct(batch []*request) error {
 func (x *Index) squeeze(batch []*request) error {
 	for i := range batch {
 		one := batch[i : i+1]
-		err := x.try(one, x.store.room.limit(one[0].givesBack))
+		err := x.try(one, one[0].givesBack)
 		switch {
 		case errors.Is(err, berrors.ErrMaxSizeReached):
 			one[0].fail(errFull)
@@ -353,10 +351,10 @@ func (x *Index) squeeze(batch []*request) error {
 	return nil
 }
 
-// try commits a batch to the file, which may become as long as limit. An error
-// concerns the batch as a whole: berrors.ErrMaxSizeReached if it needs more
+// try commits a batch to the file, which may use its reserve if the batch gives
+// back. An error concerns the batch as a whole: berrors.ErrMaxSizeReached if it needs more
 // room and nothing was written, else the failed write.
-func (x *Index) try(batch []*request, limit int) error {
+func (x *Index) try(batch []*request, givesBack bool) error {
 	d := recordDemand
 	for _, r := range batch {
 		d.plus(r.demand)
@@ -376,13 +374,14 @@ func (x *Index) try(batch []*request, limit int) error {
 	}
 	x.writer.Lock()
 	defer x.writer.Unlock()
-	err = x.write(limit, func(tx *bbolt.Tx) error { return load(tx, g) }, func(tx *bbolt.Tx) error {
+	err = x.write(givesBack, func(tx *bbolt.Tx) error { return load(tx, g, nil) }, func(tx *bbolt.Tx) error {
 		// bbolt shows a commit to new readers before its sync is over.
 		x.gate.Lock()
 		defer x.gate.Unlock()
 		return tx.Commit()
 	})
 	if err == nil {
+		x.followed(g)
 		x.publish(p)
 	}
 	return err

@@ -22,6 +22,7 @@ func (x *Index) flusher() {
 		switch {
 		case err == nil:
 			x.retire(g)
+			x.compactIfWorthwhile()
 		case !errors.Is(err, errFull):
 			x.stop(nil, err)
 		}
@@ -56,33 +57,44 @@ func (x *Index) flush(g *generation) error {
 		return err
 	}
 	err := x.fit(func(tx *bbolt.Tx) error {
-		if err := load(tx, g); err != nil {
+		if err := load(tx, g, nil); err != nil {
 			return err
 		}
 		return tx.Bucket(names[bucketMeta]).Put(metaLog, logPosition(x.log.id, g.last))
 	})
 	if err == nil {
 		x.flushes.Add(1)
+		x.followed(g)
 	}
 	return err
 }
 
-// load puts what a generation says into a transaction, in the order of keys.
-func load(tx *bbolt.Tx, g *generation) error {
+// load puts what a generation says into a transaction, in the order of keys, as
+// far as it is wanted (nil: all).
+func load(tx *bbolt.Tx, g *generation, wanted func(bucket byte, key []byte) bool) error {
 	var b *bbolt.Bucket
 	of := byte(0)
 	return g.each(func(bucket byte, key, value []byte) error {
+		if wanted != nil && !wanted(bucket, key) {
+			return nil
+		}
 		if b == nil || bucket != of {
-			b, of = tx.Bucket(names[bucket]), bucket
-			if appends(bucket) {
-				b.FillPercent = appendFill
-			}
+			b, of = bucketOf(tx, bucket), bucket
 		}
 		if value == nil {
 			return b.Delete(key)
 		}
 		return b.Put(key, value)
 	})
+}
+
+// bucketOf returns a bucket to write to.
+func bucketOf(tx *bbolt.Tx, bucket byte) *bbolt.Bucket {
+	b := tx.Bucket(names[bucket])
+	if appends(bucket) {
+		b.FillPercent = appendFill
+	}
+	return b
 }
 
 // retire takes a generation that lies in the file out of the readers' sight.

@@ -24,9 +24,13 @@ type Options struct {
 	// Quiet is after how long a time without a commit the log is put into the
 	// file. 0: a second.
 	Quiet time.Duration
+	// CompactAbove is how many bytes of the file must be free, and a third of
+	// it, before it is compacted. 0: 64 MiB.
+	CompactAbove int64
 	// Fault, in tests, is asked before each step that changes the volume
 	// ("grow", "sync", "commit", "flush", "log create", "log write",
-	// "log sync"); an error takes the step's place.
+	// "log sync", "compact", "copy", "switch", "switched"); an error takes the
+	// step's place.
 	Fault func(step string) error
 }
 
@@ -51,6 +55,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Segment == 0 {
 		o.Segment = defaultSegment
+	}
+	if o.CompactAbove == 0 {
+		o.CompactAbove = compactAbove
 	}
 	if o.Quiet == 0 {
 		o.Quiet = defaultQuiet
@@ -92,6 +99,7 @@ type Index struct {
 	lastCommit time.Time
 
 	writer  sync.Mutex       // held by whoever writes to the file
+	copying *compaction      // guarded by writer
 	frozen  chan *generation // for the flusher
 	moved   chan struct{}    // it has got on
 	drained chan struct{}    // closed when it has returned
@@ -108,7 +116,13 @@ type Index struct {
 	wedged chan struct{}
 	wedge  sync.Once
 
-	commits, transactions, refused, flushes atomic.Uint64
+	compactAbove  int64 // free bytes
+	compactor     sync.Mutex
+	compacting    atomic.Bool
+	compactFailed time.Time      // of whoever has set compacting
+	background    sync.WaitGroup // compactions, begun while not closing
+
+	commits, transactions, refused, flushes, compactions atomic.Uint64
 }
 
 var _ efs.Index = (*Index)(nil)
@@ -127,18 +141,21 @@ func start(st *store, log *wal, gens []*generation, head efs.Head, sealer efs.He
 		sealer:     sealer,
 		fault:      opts.Fault,
 		quietAfter: opts.Quiet,
-		head:       head,
-		changed:    make(chan struct{}),
-		store:      st,
-		log:        log,
-		want:       min(firstSegment, log.size),
-		frozen:     make(chan *generation, maxSegments),
-		moved:      make(chan struct{}, 1),
-		drained:    make(chan struct{}),
-		halted:     make(chan struct{}),
-		closed:     make(chan struct{}),
-		ended:      make(chan struct{}),
-		wedged:     make(chan struct{}),
+
+		compactAbove: opts.CompactAbove,
+
+		head:    head,
+		changed: make(chan struct{}),
+		store:   st,
+		log:     log,
+		want:    min(firstSegment, log.size),
+		frozen:  make(chan *generation, maxSegments),
+		moved:   make(chan struct{}, 1),
+		drained: make(chan struct{}),
+		halted:  make(chan struct{}),
+		closed:  make(chan struct{}),
+		ended:   make(chan struct{}),
+		wedged:  make(chan struct{}),
 	}
 	x.work = sync.NewCond(&x.mu)
 	var taken [maxSegments]bool
@@ -226,6 +243,7 @@ func (x *Index) Stats() efs.IndexStats {
 		LogBytes:     x.log.bytes(),
 		PendingBytes: pending,
 		Flushes:      x.flushes.Load(),
+		Compactions:  x.compactions.Load(),
 	}
 }
 
@@ -254,7 +272,7 @@ func (x *Index) Close() error {
 	cause := x.stopped
 	x.mu.Unlock()
 	if x.isWedged() {
-		letGo(x.store.room.file)
+		letGo(x.current().room.file)
 		return nil
 	}
 	x.log.close()

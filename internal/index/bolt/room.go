@@ -26,7 +26,10 @@ type room struct {
 
 	size atomic.Int64 // bytes allocated: writing below it cannot run out of space
 	used atomic.Int64 // of them in bbolt's hands, from the start of the file
-	free atomic.Int64 // of those in free pages
+	free atomic.Int64 // of those to be had
+
+	freePages atomic.Int64 // bytes in free pages, the list of which takes some
+	gone      atomic.Bool  // the file is another now
 
 	growing sync.Mutex // committer and flusher grow
 }
@@ -41,6 +44,7 @@ func openRoom(file *os.File, used int64, opts Options) (*room, error) {
 		return nil, err
 	}
 	r.size.Store(info.Size())
+	r.used.Store(used)
 	// A copied or restored file may have holes where it had allocated blocks.
 	if err := allocate(file, 0, info.Size()); err != nil && !isNoSpace(err) {
 		return nil, fmt.Errorf("allocate index: %w", err)
@@ -68,6 +72,7 @@ func (r *room) limit(givesBack bool) int {
 func (r *room) note(used, page int64, stats *bbolt.Stats) {
 	r.used.Store(used)
 	// The list of free pages is written with each transaction, in one row.
+	r.freePages.Store(int64(stats.FreePageN+stats.PendingPageN) * page)
 	r.free.Store(int64(stats.FreePageN)*page - 2*int64(stats.FreelistInuse))
 }
 
@@ -85,6 +90,9 @@ func (r *room) holds(c cost) bool {
 func (r *room) grow() error {
 	r.growing.Lock()
 	defer r.growing.Unlock()
+	if r.gone.Load() {
+		return nil // whoever needs room asks again, and of the new file
+	}
 	var err error
 	size := r.size.Load()
 	for step := min(max(size/8, 4*minGrowth), maxGrowth); step >= minGrowth; step /= 2 {

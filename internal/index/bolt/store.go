@@ -27,12 +27,21 @@ func newStore(db *bbolt.DB, room *room) *store {
 // own waiting for readers would keep them from ending.)
 func (st *store) retire() {
 	st.retired = true
+	st.room.gone.Store(true)
 	if st.readers == 0 {
 		go func() {
 			defer close(st.closed)
 			st.err = guard(st.db.Close)
 		}()
 	}
+}
+
+// current returns the store of now. It may be replaced at any time by one that
+// holds the same, but not while writer is held.
+func (x *Index) current() *store {
+	x.gate.Lock()
+	defer x.gate.Unlock()
+	return x.store
 }
 
 // view runs fn on the state of one moment.
@@ -99,16 +108,17 @@ func (x *Index) end(s *snapshot) {
 	*s = snapshot{}
 }
 
-// write runs fn in a transaction of the file, which may become as long as
-// limit, and commits it. An error is that of a failed write, or
-// berrors.ErrMaxSizeReached if nothing was written. commit commits.
-func (x *Index) write(limit int, fn func(tx *bbolt.Tx) error, commit func(*bbolt.Tx) error) error {
+// write runs fn in a transaction of the file, which may use the reserve if it
+// gives back, and commits it by commit. An error is that of a failed write, or
+// berrors.ErrMaxSizeReached if nothing was written. x.writer is held.
+func (x *Index) write(givesBack bool, fn func(tx *bbolt.Tx) error, commit func(*bbolt.Tx) error) error {
 	return guard(func() error {
 		if x.isWedged() {
 			return errWedged
 		}
+		st := x.current()
 		var tx *bbolt.Tx
-		err := guard(func() (err error) { tx, err = x.store.db.Begin(true); return err })
+		err := guard(func() (err error) { tx, err = st.db.Begin(true); return err })
 		if errors.Is(err, errPanicked) {
 			x.setWedged()
 		}
@@ -122,11 +132,11 @@ func (x *Index) write(limit int, fn func(tx *bbolt.Tx) error, commit func(*bbolt
 				x.setWedged()
 			}
 		}()
-		x.store.db.MaxSize = limit // read by this goroutine alone, when it allocates pages
+		st.db.MaxSize = st.room.limit(givesBack) // read by this goroutine alone, when it allocates pages
 		if err := fn(tx); err != nil {
 			return err
 		}
-		if err := x.store.room.fault("commit"); err != nil {
+		if err := x.fault("commit"); err != nil {
 			return err
 		}
 		if err := commit(tx); err != nil {
@@ -146,15 +156,15 @@ func (x *Index) measure() error {
 }
 
 // fit runs write, with the file grown as far as it must be, and its reserve
-// used if it cannot grow.
+// used if it cannot grow. errFull if that is not enough either.
 func (x *Index) fit(fn func(tx *bbolt.Tx) error) error {
 	for {
-		err := x.write(x.store.room.limit(false), fn, (*bbolt.Tx).Commit)
+		err := x.write(false, fn, (*bbolt.Tx).Commit)
 		if !errors.Is(err, berrors.ErrMaxSizeReached) {
 			return err
 		}
-		if err := x.store.room.grow(); isNoSpace(err) {
-			err := x.write(x.store.room.limit(true), fn, (*bbolt.Tx).Commit)
+		if err := x.current().room.grow(); isNoSpace(err) {
+			err := x.write(true, fn, (*bbolt.Tx).Commit)
 			if errors.Is(err, berrors.ErrMaxSizeReached) {
 				err = errFull
 			}
