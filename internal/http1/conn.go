@@ -65,6 +65,9 @@ const (
 	outBuffer   = 16 << 10
 )
 
+// chunkSlack is room for what frames a chunk at the end of a full buffer.
+const chunkSlack = 64
+
 // How many headers a map has room for at first, and may have held to be used
 // again.
 const (
@@ -72,7 +75,7 @@ const (
 	manyHeaders = 128
 )
 
-var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBuffer); return &b }}
+var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBuffer+chunkSlack); return &b }}
 
 func newConn(ctx context.Context, s *Server, c stream, info tls.ConnectionState) *conn {
 	k := &conn{s: s, tls: c, info: info, remote: c.RemoteAddr().String(), buf: make([]byte, smallBuffer)}
@@ -185,20 +188,6 @@ func (k *conn) fill() error {
 	}
 	if err == nil {
 		return io.ErrNoProgress
-	}
-	return err
-}
-
-// writeLarge writes what does not go through the buffer.
-func (k *conn) writeLarge(p []byte) error {
-	if k.wire == nil || len(p) <= outBuffer {
-		_, err := k.tls.Write(p)
-		return err
-	}
-	k.wire.hold()
-	_, err := k.tls.Write(p)
-	if werr := k.wire.release(); err == nil {
-		err = werr
 	}
 	return err
 }

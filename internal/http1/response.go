@@ -146,26 +146,40 @@ func (w *response) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// put adds p to the buffer, and writes what does not fit.
+// put adds p to the buffer. What does not fit is written in whole records; what
+// is left of it stays in the buffer for what comes next.
 func (w *response) put(p []byte) error {
 	b := *w.k.out
 	if len(b)+len(p) <= outBuffer {
 		*w.k.out = append(b, p...)
 		return nil
 	}
-	if room := outBuffer - len(b); room > 0 && len(b) > 0 {
-		*w.k.out = append(b, p[:room]...) // so that records are full
+	if len(b) > 0 {
+		room := min(max(0, outBuffer-len(b)), len(p)) // a long head is more than the buffer
+		*w.k.out = append(b, p[:room]...)
 		p = p[room:]
 	}
-	if err := w.flush(); err != nil {
-		return err
+	whole := len(p) / outBuffer * outBuffer
+	held := whole > 0 && w.k.wire != nil
+	if held {
+		w.k.wire.hold()
 	}
-	if len(p) < outBuffer/2 {
-		*w.k.out = append(*w.k.out, p...)
-		return nil
+	if w.flush() == nil && whole > 0 {
+		_, err := w.k.tls.Write(p[:whole])
+		w.failed(err)
 	}
-	w.err = w.k.writeLarge(p)
+	if held {
+		w.failed(w.k.wire.release())
+	}
+	*w.k.out = append(*w.k.out, p[whole:]...)
 	return w.err
+}
+
+// failed keeps the first error of the connection.
+func (w *response) failed(err error) {
+	if w.err == nil {
+		w.err = err
+	}
 }
 
 // flush writes what is in the buffer.

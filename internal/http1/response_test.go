@@ -25,7 +25,7 @@ func pattern(n int) []byte {
 
 func TestBodiesArriveAsWritten(t *testing.T) {
 	for _, size := range []int{0, 1, 4095, 4096, 16000, 16384, 16385, 40_000, 300_000, 2_000_000} {
-		for _, piece := range []int{1 + size/3, 1000, 16384, 1 << 20} {
+		for _, piece := range []int{1 + size/3, 1 + size/1999, 1000, 16384, 1 << 20} {
 			for _, declared := range []bool{true, false} {
 				for _, version := range []string{"1.0", "1.1"} {
 					body := pattern(size)
@@ -94,6 +94,20 @@ func TestALargeAnswerTakesFewWrites(t *testing.T) {
 	// 4 MiB are 256 records; between two pieces of a body nothing is held back.
 	if n := s.writes.Load() - before; n > 48 {
 		t.Errorf("%d writes", n)
+	}
+}
+
+func TestAHeadMayBeLargerThanTheBuffer(t *testing.T) {
+	long := strings.Repeat("x", 30_000)
+	p := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X", long)
+		w.Write([]byte("hello"))
+		w.Write(pattern(50_000))
+	}).dial()
+	for range 2 {
+		if resp, body := p.ask(get); resp.Header.Get("X") != long || body != "hello"+string(pattern(50_000)) {
+			t.Errorf("%d bytes of header, %d of body", len(resp.Header.Get("X")), len(body))
+		}
 	}
 }
 
