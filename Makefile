@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := bin
-CMDS := efs-server efsctl efs efsc
+CMDS := efs-server efsctl efs efsc efs-bench
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/efs-project/efs/internal/version.Version=$(VERSION)
 FUZZTIME ?= 30s
@@ -12,7 +12,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build the four binaries into bin/ (static, without cgo)
+build: ## build the five binaries into bin/ (static, without cgo)
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(CMDS))
 
@@ -37,10 +37,10 @@ soak: ## the long tests: 1,000 crash rounds and more
 	EFS_CRASH_ROUNDS=1000 go test -count=1 -timeout 6h -v ./test/crash
 
 .PHONY: bench
-bench: ## EFS beside MinIO and nginx on this machine; prints the ratios
+bench: ## EFS beside MinIO and nginx on this machine, some 20 minutes; BENCH=-quick takes 3
 	@scripts/deps bench
 	@$(MAKE) --no-print-directory build
-	@scripts/bench
+	@scripts/bench $(BENCH)
 
 .PHONY: bench-scale
 bench-scale: ## growth to 11 million files: rates, pages, index, memory (30 min, 45 GiB); SCALE='...' for less

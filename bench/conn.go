@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type conn struct {
 	in   *bufio.Reader
 	head []byte
 	buf  []byte
+	mu   sync.Mutex // guards wire against Close while it is replaced
 }
 
 // request is what a client asks for.
@@ -58,7 +60,25 @@ func dial(ctx context.Context, t Target, deadline time.Time) (*conn, error) {
 	return &conn{t: t, tls: c, wire: w, in: bufio.NewReaderSize(c, 16<<10), buf: make([]byte, patternPiece)}, nil
 }
 
-func (c *conn) Close() { c.wire.Conn.Close() }
+// Close ends the connection, and with it what is under way on it.
+func (c *conn) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wire.Conn.Close()
+}
+
+// redial replaces the connection by a new one.
+func (c *conn) redial(ctx context.Context) error {
+	c.Close()
+	again, err := dial(ctx, c.t, time.Now().Add(patience))
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tls, c.wire, c.in = again.tls, again.wire, again.in
+	return nil
+}
 
 // do sends r and reads the whole answer. Nothing but what the target answers
 // to a request that it has done is no error.

@@ -68,13 +68,7 @@ func (y *tally) do(ctx context.Context, c *conn, r request) bool {
 	if y.errors >= giveUp || ctx.Err() != nil {
 		return false
 	}
-	c.Close() // what is left of the answer is not looked for
-	again, err := dial(ctx, c.t, time.Now().Add(patience))
-	if err != nil {
-		return false
-	}
-	*c = *again
-	return true
+	return c.redial(ctx) == nil // what is left of the answer is not looked for
 }
 
 // load runs w against t for d. Numbers of stored objects are taken from seq.

@@ -7,6 +7,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"flag"
 	"fmt"
@@ -28,7 +29,8 @@ type options struct {
 	each              time.Duration
 	only              string
 	quick             bool
-	out, dir, publish string
+	out, dir          string
+	publish           bool
 }
 
 func main() {
@@ -43,13 +45,13 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "run these only, with commas between: "+strings.Join(stepNames(), ", "))
 	flag.StringVar(&o.out, "out", "results/latest.json", "results file; a table is written beside it")
 	flag.StringVar(&o.dir, "dir", "", "where the servers keep their data (default: a new directory here)")
-	flag.StringVar(&o.publish, "publish", "", "write the table and the figure of the results file into this directory of documents; measure nothing")
+	flag.BoolVar(&o.publish, "publish", false, "write the table and the figure of the results file into ../docs; measure nothing")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		log.Fatalf("bench: %q is no flag", flag.Arg(0))
 	}
-	if o.publish != "" {
-		if err := publish(o.out, o.publish); err != nil {
+	if o.publish {
+		if err := publish(o.out, "../docs"); err != nil {
 			log.Fatal("bench: ", err)
 		}
 		return
@@ -118,7 +120,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	start := time.Now()
-	b.rep = &Report{Time: start.UTC().Truncate(time.Second), Machine: thisMachine(b.dir), Build: fingerprint(b.bin), Quick: o.quick,
+	b.rep = &Report{Time: start.UTC().Truncate(time.Second), Machine: thisMachine(b.dir), Build: fingerprint(b.bin), Peers: o.versions(), Quick: o.quick,
 		Rounds: b.roundsOf(Work{}), Seconds: b.each.Seconds(), Suites: map[string]string{}, Results: map[string]map[string][]Result{}}
 	defer func() {
 		for _, t := range b.targets {
@@ -153,6 +155,22 @@ func (o options) targets(bin string) ([]Target, error) {
 		}
 	}
 	return targets, nil
+}
+
+// versions tells which peers are measured.
+func (o options) versions() map[string]string {
+	v := map[string]string{}
+	if info, err := buildinfo.ReadFile(o.minio); err == nil {
+		v["minio"] = info.Main.Version
+	}
+	if o.nginx == "" {
+		return v
+	}
+	if out, err := exec.Command(o.nginx, "-v").CombinedOutput(); err == nil {
+		_, version, _ := strings.Cut(strings.TrimSpace(string(out)), "nginx/")
+		v["nginx"] = version
+	}
+	return v
 }
 
 // steps are what is to be run, in this order: what the machine can do, the

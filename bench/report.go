@@ -19,6 +19,7 @@ type Report struct {
 	Took    time.Duration                  `json:"took_ns"`
 	Machine Machine                        `json:"machine"`
 	Build   string                         `json:"efs_build"`
+	Peers   map[string]string              `json:"peers"` // target → version
 	Quick   bool                           `json:"quick"`
 	Rounds  int                            `json:"rounds"`
 	Seconds float64                        `json:"seconds_each"`

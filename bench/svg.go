@@ -86,9 +86,9 @@ func (r *Report) svg() string {
 <style>%s</style>
 `, figWidth, height, figWidth, height, escape(r.caption()), figStyle)
 	s.WriteString(`<text class="title" x="20" y="30">Times as fast as MinIO with server-side encryption</text>` + "\n")
-	s.WriteString(`<text class="soft" x="20" y="50">TLS 1.3, two cores shared with the clients; medians of interleaved rounds, thin lines: least to greatest</text>` + "\n")
+	fmt.Fprintf(&s, `<text class="soft" x="20" y="50">TLS 1.3, %d cores shared with the clients; medians of interleaved rounds, thin lines: least to greatest</text>`+"\n", r.Machine.Cores)
 	s.WriteString(`<rect class="efs" x="20" y="64" width="12" height="12" rx="2"/><text x="38" y="75">EFS: encrypted, synced, three factors on each request</text>` + "\n")
-	s.WriteString(`<rect class="nginx" x="400" y="64" width="12" height="12" rx="2"/><text x="418" y="75">nginx WebDAV: neither encrypted at rest nor synced</text>` + "\n")
+	s.WriteString(`<rect class="nginx" x="420" y="64" width="12" height="12" rx="2"/><text x="438" y="75">nginx WebDAV: neither encrypted at rest nor synced</text>` + "\n")
 
 	bottom := figTop + figRow*len(lines)
 	for _, tick := range []float64{0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100} {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,14 +27,38 @@ func (r *Report) markdown() string {
 	if r.Quick {
 		kind = "quick"
 	}
-	fmt.Fprintf(&s, "A %s run, begun %s: %s, %d cores, Linux %s, %s, %s; EFS build `%s`. It took %s; %g s for each target in each round.\n\n",
+	fmt.Fprintf(&s, "A %s run, begun %s: %s, %d cores, Linux %s, %s, %s; EFS build `%s`%s. It took %s; %g s for each target in each round, %s.\n\n",
 		kind, r.Time.Format("2006-01-02 15:04 UTC"), r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.FileSystem,
-		r.Machine.Go, r.Build, r.Took.Round(time.Second), r.Seconds)
+		r.Machine.Go, r.Build, r.peersText(), r.Took.Round(time.Second), r.Seconds, r.tlsText())
 	r.peers(&s)
 	r.costs(&s)
 	r.aloneTable(&s)
 	r.limits(&s)
 	return s.String()
+}
+
+// peersText names the peers with their versions.
+func (r *Report) peersText() string {
+	var s string
+	for _, t := range []string{"minio", "nginx"} {
+		if v := r.Peers[t]; v != "" {
+			s += ", " + names[t] + " " + v
+		}
+	}
+	return s
+}
+
+// tlsText says which TLS was spoken: one for all, or else each.
+func (r *Report) tlsText() string {
+	byTLS := map[string][]string{}
+	for _, t := range slices.Sorted(maps.Keys(r.Suites)) {
+		byTLS[r.Suites[t]] = append(byTLS[r.Suites[t]], names[t])
+	}
+	var parts []string
+	for _, suite := range slices.Sorted(maps.Keys(byTLS)) {
+		parts = append(parts, strings.Join(byTLS[suite], ", ")+": "+suite)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // peers is the table of rates and ratios.
