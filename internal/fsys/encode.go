@@ -2,6 +2,7 @@ package fsys
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 
@@ -43,6 +44,11 @@ func (fs *FS) open(space efs.Space, key, sealed []byte, v any) error {
 	if err != nil {
 		return err
 	}
+	return decodeRecord(b, v)
+}
+
+// decodeRecord decodes what was sealed as a record into v, and wipes it.
+func decodeRecord(b []byte, v any) (err error) {
 	defer clear(b)
 	if e, ok := v.(*efs.Entry); ok {
 		err = decodeEntry(b, e)
@@ -57,8 +63,33 @@ func (fs *FS) open(space efs.Space, key, sealed []byte, v any) error {
 
 // openEntry opens an entry record and checks its form.
 func (fs *FS) openEntry(key, sealed []byte) (*efs.Entry, error) {
-	e := new(efs.Entry)
-	if err := fs.open(efs.SpaceEntries, key, sealed, e); err != nil {
+	b, err := fs.sealer.Open(efs.SpaceEntries, key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return decodeChecked(b)
+}
+
+// openOwnEntry is openEntry for a record that the index has given away: its
+// memory is used, and wiped.
+func (fs *FS) openOwnEntry(key, sealed []byte) (*efs.Entry, error) {
+	b, err := fs.sealer.OpenInPlace(efs.SpaceEntries, key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return decodeChecked(b)
+}
+
+func decodeChecked(b []byte) (*efs.Entry, error) {
+	// One allocation for an entry with one content.
+	var room struct {
+		efs.Entry
+		extent [1]efs.Extent
+		digest [sha256.Size]byte
+	}
+	e := &room.Entry
+	e.Extents, e.Digest = room.extent[:0], room.digest[:0]
+	if err := decodeRecord(b, e); err != nil {
 		return nil, err
 	}
 	var size int64

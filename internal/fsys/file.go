@@ -19,6 +19,9 @@ type File struct {
 	entry efs.Entry
 	parts []part // in the order of the entry's extents
 	close sync.Once
+
+	one [1]part    // what parts lies in, with one extent as is usual
+	key [1]efs.Key // of the content that is being opened
 }
 
 // part is an extent, opened: plain if it was inline.
@@ -63,7 +66,10 @@ func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
 
 // openFile opens the contents of e. efs.ErrNotFound if one is gone.
 func (fs *FS) openFile(ctx context.Context, e *efs.Entry) (*File, error) {
-	f := &File{fs: fs, entry: *e, parts: make([]part, len(e.Extents))}
+	f := &File{fs: fs, entry: *e}
+	if f.parts = f.one[:]; len(e.Extents) != 1 {
+		f.parts = make([]part, len(e.Extents))
+	}
 	fs.contents.pin(e.Extents)
 	for i, x := range e.Extents {
 		f.parts[i].Extent = x
@@ -105,7 +111,8 @@ func (f *File) openPart(ctx context.Context, p *part) error {
 // what the entry means.
 func (f *File) openInline(ctx context.Context, p *part) error {
 	id := p.Content
-	recs, err := f.fs.o.Index.Get(ctx, efs.Key{Space: efs.SpaceInline, Bytes: id[:]})
+	f.key[0] = efs.Key{Space: efs.SpaceInline, Bytes: p.Content[:]}
+	recs, err := f.fs.o.Index.Get(ctx, f.key[:]...)
 	if err != nil {
 		return err
 	}

@@ -87,12 +87,18 @@ func (fs *FS) cached(segs []string) chain {
 func (fs *FS) step(ctx context.Context, segs []string, c chain) (*spot, chain, error) {
 	depth := len(c)
 	dir := fs.o.ID
-	keys := make([]efs.Key, 0, depth+1)
+	// One allocation for what a path of usual depth needs.
+	var room struct {
+		spot
+		keys [8]efs.Key
+	}
+	keys := room.keys[:0]
 	for i := range c {
 		keys = append(keys, efs.Key{Space: efs.SpacePlaces, Bytes: c[i].id[:]})
 		dir = c[i].id
 	}
-	s := &spot{segs: segs, chain: c, missing: segs[depth:], key: fs.key(dir, segs[depth])}
+	s := &room.spot
+	*s = spot{segs: segs, chain: c, missing: segs[depth:], key: fs.key(dir, segs[depth])}
 	keys = append(keys, efs.Key{Space: efs.SpaceEntries, Bytes: s.key[:]})
 	recs, err := fs.o.Index.Get(ctx, keys...)
 	if err != nil {
@@ -109,7 +115,7 @@ func (fs *FS) step(ctx context.Context, segs []string, c chain) (*spot, chain, e
 	if rec.Version == 0 {
 		return s, nil, nil
 	}
-	e, err := fs.openEntry(s.key[:], rec.Sealed)
+	e, err := fs.openOwnEntry(s.key[:], rec.Sealed)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -120,9 +120,9 @@ func (fs *FS) params(content efs.ID) (*seal.Params, error) {
 	p.Compression, _ = compression(fs.policy.Compression)
 	p.Padding, _ = padding(fs.policy.Padding)
 	p.Stages = make([]seal.Stage, len(recipients))
-	for i, r := range recipients {
+	for i := range recipients {
 		p.Stages[i].Suite, _ = suite(fs.policy.Stages[i].Algorithm)
-		p.Stages[i].Recipients = []seal.Recipient{r}
+		p.Stages[i].Recipients = recipients[i : i+1 : i+1]
 	}
 	return p, nil
 }

@@ -40,7 +40,7 @@ func (s *Sealer) SealHead(h efs.Head) []byte {
 
 // OpenHead returns what SealHead sealed, or efs.ErrDamaged.
 func (s *Sealer) OpenHead(sealed []byte) (efs.Head, error) {
-	b, err := s.open(s.head, forHead, nil, sealed)
+	b, err := s.open(s.head, forHead, nil, sealed, false)
 	if err != nil {
 		return efs.Head{}, fmt.Errorf("opening the head of the index: %w", err)
 	}

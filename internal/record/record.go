@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"sync"
 
 	"github.com/efs-project/efs"
 )
@@ -92,7 +93,13 @@ func (s *Sealer) Seal(space efs.Space, key, plaintext []byte) ([]byte, error) {
 // Open returns what Seal sealed for that space and key, or an error that wraps
 // efs.ErrDamaged.
 func (s *Sealer) Open(space efs.Space, key, sealed []byte) ([]byte, error) {
-	return s.open(s.spaces[space], byte(space), key, sealed)
+	return s.open(s.spaces[space], byte(space), key, sealed, false)
+}
+
+// OpenInPlace is Open for a sealed record that is not needed any more: its
+// bytes are overwritten, also on failure, and the plaintext lies in them.
+func (s *Sealer) OpenInPlace(space efs.Space, key, sealed []byte) ([]byte, error) {
+	return s.open(s.spaces[space], byte(space), key, sealed, true)
 }
 
 // SealChange seals a change for the log. Its place in the log is bound by the
@@ -103,12 +110,15 @@ func (s *Sealer) SealChange(plaintext []byte) ([]byte, error) {
 
 // OpenChange returns what SealChange sealed, or efs.ErrDamaged.
 func (s *Sealer) OpenChange(sealed []byte) ([]byte, error) {
-	return s.open(s.change, forChange, nil, sealed)
+	return s.open(s.change, forChange, nil, sealed, false)
 }
 
-// adBuf holds associated data without an allocation: the label, the format
-// version, the file system, the purpose and a key of up to 64 bytes.
+// adBuf holds associated data: the label, the format version, the file system,
+// the purpose and a key of up to 64 bytes. Passed to an interface it would else
+// be allocated for every record.
 type adBuf [len(adLabel) + 1 + 16 + 1 + 64]byte
+
+var adBufs = sync.Pool{New: func() any { return new(adBuf) }}
 
 func (s *Sealer) ad(buf *adBuf, purpose byte, key []byte) []byte {
 	b := append(buf[:0], adLabel...)
@@ -127,15 +137,16 @@ func (s *Sealer) seal(x *xaes, purpose byte, key, plaintext []byte) ([]byte, err
 	body := out[1+nonceSize:]
 	copy(body, plaintext)
 	body[len(plaintext)] = padMark
-	var buf adBuf
-	sealed, err := x.seal(body[:0], nonce, body, s.ad(&buf, purpose, key))
+	buf := adBufs.Get().(*adBuf)
+	defer adBufs.Put(buf)
+	sealed, err := x.seal(body[:0], nonce, body, s.ad(buf, purpose, key))
 	if err != nil {
 		return nil, fmt.Errorf("sealing record: %w", err)
 	}
 	return out[:1+nonceSize+len(sealed)], nil
 }
 
-func (s *Sealer) open(x *xaes, purpose byte, key, sealed []byte) ([]byte, error) {
+func (s *Sealer) open(x *xaes, purpose byte, key, sealed []byte, inPlace bool) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return nil, fmt.Errorf("%w: index record of %d bytes", efs.ErrDamaged, len(sealed))
 	}
@@ -143,8 +154,13 @@ func (s *Sealer) open(x *xaes, purpose byte, key, sealed []byte) ([]byte, error)
 		return nil, fmt.Errorf("%w: index record of format %d, this version knows %d", efs.ErrDamaged, sealed[0], Version)
 	}
 	nonce, body := sealed[1:1+nonceSize], sealed[1+nonceSize:]
-	var buf adBuf
-	plain, err := x.open(make([]byte, 0, len(body)), nonce, body, s.ad(&buf, purpose, key))
+	dst := body[:0]
+	if !inPlace {
+		dst = make([]byte, 0, len(body))
+	}
+	buf := adBufs.Get().(*adBuf)
+	defer adBufs.Put(buf)
+	plain, err := x.open(dst, nonce, body, s.ad(buf, purpose, key))
 	if err != nil {
 		return nil, fmt.Errorf("%w: an index record is not what was written there", efs.ErrDamaged)
 	}

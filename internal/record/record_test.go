@@ -181,3 +181,28 @@ func BenchmarkToken(b *testing.B) {
 		n.Entry(dir, "prescription.pdf")
 	}
 }
+
+// In place, the plaintext lies where the sealed bytes were, and a record that
+// does not open leaves none there.
+func TestOpenInPlace(t *testing.T) {
+	s := newSealer(t, efs.NewID(), 1)
+	plain := []byte("an entry of an index")
+	sealed, err := s.Seal(efs.SpaceEntries, []byte("key"), plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := bytes.Clone(sealed)
+	got, err := s.OpenInPlace(efs.SpaceEntries, []byte("key"), sealed)
+	if err != nil || !bytes.Equal(got, plain) {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	if &got[0] != &sealed[1+nonceSize] {
+		t.Error("the plaintext lies elsewhere")
+	}
+	if _, err := s.OpenInPlace(efs.SpaceEntries, []byte("another"), whole); !errors.Is(err, efs.ErrDamaged) {
+		t.Errorf("under another key: %v", err)
+	}
+	if bytes.Contains(whole, plain) {
+		t.Error("plaintext that was not authenticated is left")
+	}
+}

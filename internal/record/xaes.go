@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/subtle"
+	"sync"
 )
 
 // The sizes of XAES-256-GCM, in bytes.
@@ -41,10 +42,17 @@ func newXAES(key []byte) (*xaes, error) {
 	return x, nil
 }
 
+// Room for derived keys, zeros between uses: passed to an interface it would
+// else be allocated for every record.
+var keyBufs = sync.Pool{New: func() any { return new([keySize]byte) }}
+
 // aead returns AES-256-GCM under the key derived from the first half of nonce.
 func (x *xaes) aead(nonce []byte) (cipher.AEAD, error) {
-	var key [keySize]byte
-	defer clear(key[:])
+	key := keyBufs.Get().(*[keySize]byte)
+	defer func() {
+		clear(key[:])
+		keyBufs.Put(key)
+	}()
 	for i := range 2 {
 		half := key[i*aes.BlockSize : (i+1)*aes.BlockSize]
 		half[1], half[2] = byte(i+1), 'X'
