@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"runtime"
 )
 
 // Reader opens a sealed file from its beginning to its end. It is used by one
@@ -118,7 +119,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 // a run is being written, the next ones are read, and opened by other
 // goroutines, which have ended when WriteTo returns.
 func (r *Reader) WriteTo(w io.Writer) (int64, error) {
-	r.eager = true
+	r.eager = runtime.GOMAXPROCS(0) > 1 // else more buffers only spread over the caches
 	defer r.settle()
 	var total int64
 	for {
