@@ -25,14 +25,18 @@ const (
 // no copy into memory that the kernel must first find, no upload leaves behind
 // what would delay the syncs of others, and what is written once does not push
 // out what is read often. What is left at the end goes through the page cache.
-// Whichever way, only a sync makes it durable.
+// One piece is written while the next is gathered. Whichever way, only a sync
+// makes it durable.
 type output struct {
+	buf *[]byte // outputSize, aligned; filled by one goroutine
+	n   int     // bytes in buf
+
+	pending chan error // of the piece that is being written; nil: none is
+	// What follows is the writing goroutine's while pending is set.
 	file   *os.File
-	direct bool    // pass by the page cache while possible
-	set    bool    // the file has O_DIRECT
-	buf    *[]byte // outputSize, aligned
-	n      int     // bytes in buf
-	sent   int64   // bytes written
+	direct bool  // pass by the page cache while possible
+	set    bool  // the file has O_DIRECT
+	sent   int64 // bytes written
 }
 
 // outputs are the buffers of outputs. They hold sealed bytes only.
@@ -51,7 +55,7 @@ func newOutput(f *os.File, direct bool) *output {
 func (o *output) Write(p []byte) (n int, err error) {
 	for n < len(p) {
 		if o.n == outputSize {
-			if err := o.send(outputSize); err != nil {
+			if err := o.handOver(); err != nil {
 				return n, err
 			}
 		}
@@ -61,50 +65,80 @@ func (o *output) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// flush writes what is left.
-func (o *output) flush() error {
-	if whole := o.n &^ (directAlign - 1); o.direct && whole >= directMin {
-		if err := o.send(whole); err != nil {
-			return err
-		}
-	}
-	o.direct = false
-	return o.send(o.n)
-}
-
-// send writes the first n bytes of the buffer, which are whole blocks while
-// direct is set.
-func (o *output) send(n int) error {
-	if n == 0 {
-		return nil
-	}
-	if o.direct != o.set {
-		if err := setDirect(o.file, o.direct); err != nil && o.direct {
-			o.direct = false
-		} else if err != nil {
-			return err
-		} else {
-			o.set = o.direct
-		}
-	}
-	_, err := o.file.WriteAt((*o.buf)[:n], o.sent)
-	if o.set && errors.Is(err, unix.EINVAL) { // a device with larger blocks
-		o.direct = false
-		return o.send(n)
-	}
-	if err == nil && !o.set {
-		err = writeback(o.file, o.sent, o.sent+int64(n))
-	}
-	if err != nil {
+// handOver has the full buffer written by another goroutine and gets an empty
+// one.
+func (o *output) handOver() error {
+	if err := o.wait(); err != nil {
 		return err
 	}
-	o.sent += int64(n)
-	o.n = copy(*o.buf, (*o.buf)[n:o.n])
+	full, done := o.buf, make(chan error, 1)
+	o.buf, o.n, o.pending = outputs.Get().(*[]byte), 0, done
+	go func() {
+		err := o.send(*full)
+		outputs.Put(full)
+		done <- err
+	}()
 	return nil
 }
 
-// release gives the buffer back. Nothing can be written any more.
+// wait waits for what is being written.
+func (o *output) wait() error {
+	if o.pending == nil {
+		return nil
+	}
+	err := <-o.pending
+	o.pending = nil
+	return err
+}
+
+// flush writes what is left and returns when all is written. Nothing can be
+// appended then.
+func (o *output) flush() error {
+	if err := o.wait(); err != nil {
+		return err
+	}
+	rest := (*o.buf)[:o.n]
+	if whole := o.n &^ (directAlign - 1); o.direct && whole >= directMin {
+		if err := o.send(rest[:whole]); err != nil {
+			return err
+		}
+		rest = rest[whole:]
+	}
+	o.direct = false
+	return o.send(rest)
+}
+
+// send writes p, which begins on a block and, while direct is set, is made of
+// whole ones.
+func (o *output) send(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if o.direct != o.set {
+		switch err := setDirect(o.file, o.direct); {
+		case err == nil:
+			o.set = o.direct
+		case o.direct:
+			o.direct = false // the volume does not know it
+		default:
+			return err
+		}
+	}
+	_, err := o.file.WriteAt(p, o.sent)
+	if o.set && errors.Is(err, unix.EINVAL) { // a device with larger blocks
+		o.direct = false
+		return o.send(p)
+	}
+	if err == nil && !o.set {
+		err = writeback(o.file, o.sent, o.sent+int64(len(p)))
+	}
+	o.sent += int64(len(p))
+	return err
+}
+
+// release gives the buffer back once nothing is being written any more.
 func (o *output) release() {
+	_ = o.wait() // asked for by flush, if by anybody
 	outputs.Put(o.buf)
 	o.buf = nil
 }

@@ -2,6 +2,7 @@ package dir
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -83,7 +84,8 @@ func TestOutputIsDirect(t *testing.T) {
 	}
 	out := newOutput(f, true)
 	defer out.release()
-	if _, err := out.Write(make([]byte, outputSize+1)); err != nil || !isDirect() {
+	_, err := out.Write(make([]byte, outputSize+1))
+	if err := errors.Join(err, out.wait()); err != nil || !isDirect() {
 		t.Errorf("a full buffer was not written directly: %v", err)
 	}
 	if err := out.flush(); err != nil || isDirect() {
