@@ -32,9 +32,11 @@ test: ## every test, with the race detector
 	@scripts/test
 
 .PHONY: soak
-soak: ## the long tests: 1,000 crash rounds and more
+soak: ## the long tests: 1,000 crash rounds, 10^9 contents placed, memory under 16 uploads of 1 GiB
 	@scripts/deps test
 	EFS_CRASH_ROUNDS=1000 go test -count=1 -timeout 6h -v ./test/crash
+	EFS_PLACEMENT=1000000000 go test -count=1 -v -run Scatter ./internal/blob/dir
+	EFS_MEMORY_SOAK=1 go test -count=1 -timeout 2h -v ./test/memory
 
 .PHONY: bench
 bench: ## EFS beside MinIO and nginx on this machine, some 20 minutes; BENCH=-quick takes 3

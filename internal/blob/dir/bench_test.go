@@ -142,3 +142,20 @@ func storeLarge(b *testing.B, s *Store, stop chan struct{}, stored *atomic.Int64
 		}
 	}
 }
+
+// BenchmarkMakeDirs makes the directories of one place, as settling the first
+// blob of a directory does: what a store costs beyond BenchmarkStore, as often
+// as there are directories.
+func BenchmarkMakeDirs(b *testing.B) {
+	s, err := Create(filepath.Join(b.TempDir(), "files"), Options{FanOut: maxFanOut})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	for b.Loop() {
+		path, _ := place(efs.NewID(), maxFanOut)
+		if err := s.makeDirs(path); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

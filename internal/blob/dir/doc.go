@@ -47,8 +47,10 @@
 //
 // # Placement
 //
-// Ids are random, so contents spread evenly; package tests place 10^9 of them.
-// Two levels of 256 directories keep every directory below 16,000 entries at
-// that size. Whoever would use ids that begin with the time would fill one
-// directory: contents have random ids (efs.NewID).
+// Ids are random, so contents spread evenly. Whoever would use ids that begin
+// with the time would fill one directory: contents have random ids (efs.NewID).
+// Two levels of 256 directories keep every directory below 16,383 entries up to
+// 1.01 * 10^9 contents, which is what vfat can hold, and below 65,535 up to
+// 4.1 * 10^9; three levels reach further. Package tests place 10^9 contents
+// under both. Directories are made when the first of their blobs is settled.
 package dir

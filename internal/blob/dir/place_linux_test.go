@@ -3,6 +3,9 @@ package dir
 import (
 	"math"
 	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,9 +39,11 @@ func TestPlacementOfABillion(t *testing.T) {
 		if fullest[fanOut] > crowd(target, fanOut) {
 			t.Errorf("%d levels: %d in one directory, expected at most %d", fanOut, fullest[fanOut], crowd(target, fanOut))
 		}
-		// A directory is made once and filled by all that follow.
-		if made := math.Exp2(float64(fanBits * fanOut)); made/target > 0.02 {
-			t.Errorf("%d levels: %.4f directories are made per content", fanOut, made/target)
+		// A directory is made once and filled by all that follow: one that cost
+		// half a store, which BenchmarkMakeDirs shows to be far too much, would
+		// still cost less than 1 % of each.
+		if made := directories(target, fanOut) / target; made/2 > 0.01 {
+			t.Errorf("%d levels: %.4f directories are made per content", fanOut, made)
 		}
 	}
 	for name, v := range seen {
@@ -102,6 +107,61 @@ func binomial(rng *rand.Rand, n int64, p float64) (k int64) {
 		i += 1 + int64(math.Log(1-rng.Float64())/math.Log(1-p))
 		if i > n {
 			return k
+		}
+	}
+}
+
+// TestScatter throws contents into the directories one by one, and looks at
+// each directory. EFS_PLACEMENT=1000000000 throws as many as a fan-out is
+// chosen for, under each fan-out, which takes a minute or two.
+func TestScatter(t *testing.T) {
+	n := int64(10_000_000)
+	if s := os.Getenv("EFS_PLACEMENT"); s != "" {
+		var err error
+		if n, err = strconv.ParseInt(s, 10, 64); err != nil {
+			t.Fatal("EFS_PLACEMENT: ", err)
+		}
+	}
+	for fanOut := minFanOut; fanOut <= maxFanOut; fanOut++ {
+		counts := make([]uint16, 1<<(fanBits*fanOut)) // crowd is far below 65,536
+		rng := rand.New(rand.NewPCG(3, 4))
+		for i := int64(0); i < n; i += 2 { // two places of 32 bits a draw
+			x := rng.Uint64()
+			counts[uint32(x)>>(32-fanBits*fanOut)]++
+			counts[x>>(64-fanBits*fanOut)]++
+		}
+		fullest := int64(slices.Max(counts))
+		t.Logf("%d contents, %d levels: the fullest directory holds %d, at most %d are expected", n, fanOut, fullest, crowd(n, fanOut))
+		if mean := float64(n) / leaves(fanOut); fullest > crowd(n, fanOut) || float64(fullest) < mean {
+			t.Errorf("%d contents, %d levels: %d in one directory, %.1f in the mean, at most %d expected", n, fanOut, fullest, mean, crowd(n, fanOut))
+		}
+		made := directories(n, fanOut)
+		t.Logf("%d levels: %.0f directories are made, %.6f a content", fanOut, made, made/float64(n))
+	}
+}
+
+// directories is how many directories n contents are expected to make.
+func directories(n int64, fanOut int) (made float64) {
+	for level := 1; level <= fanOut; level++ {
+		all := leaves(level)
+		made += all * -math.Expm1(-float64(n)/all) // but for those that stay empty
+	}
+	return made
+}
+
+// TestNoDirectoryOverflows bounds, for each fan-out that can be asked for on
+// each kind of volume, the probability that any directory exceeds its bound
+// when target contents lie there (Chernoff's bound of a Poisson tail, summed
+// over all directories).
+func TestNoDirectoryOverflows(t *testing.T) {
+	for fanOut := minFanOut; fanOut <= maxFanOut; fanOut++ {
+		for _, maxDir := range []int{fatEntries, manyEntries} {
+			m, k := target/leaves(fanOut), float64(maxDir+1)
+			p := leaves(fanOut) * math.Exp(k-m-k*math.Log(k/m))
+			t.Logf("%d levels, %d entries: reaches %d contents; at %d a directory overflows with probability %.1e", fanOut, maxDir, reached(fanOut, maxDir), target, p)
+			if m >= k || p > 1e-9 {
+				t.Errorf("%d levels, %d entries: a directory overflows with probability %g", fanOut, maxDir, p)
+			}
 		}
 	}
 }
