@@ -56,7 +56,10 @@ func (b *bench) start(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return took, err
 	}
-	return took, b.server.login(ctx)
+	if err := b.server.login(ctx); err != nil {
+		return took, fmt.Errorf("%w; the server's log:\n%s", err, b.server.tail())
+	}
+	return took, nil
 }
 
 // stop ends the server, if it runs, and keeps its peak of memory under the
