@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -34,7 +35,18 @@ func (l *Limits) String() string {
 		l.AES256GCM/1e9, l.SHA256/1e9, l.TLS/1e6, l.TLSSmall, short(l.Sync), l.Disk/1e6)
 }
 
-// limits measures them, d each.
+// better takes the best of two measurements.
+func (l *Limits) better(other *Limits) {
+	if other == nil {
+		return
+	}
+	l.AES256GCM, l.SHA256 = max(l.AES256GCM, other.AES256GCM), max(l.SHA256, other.SHA256)
+	l.TLS, l.TLSSmall = max(l.TLS, other.TLS), max(l.TLSSmall, other.TLSSmall)
+	l.Sync, l.Disk = min(l.Sync, other.Sync), max(l.Disk, other.Disk)
+}
+
+// limits measures them, d each. Of several times the best counts: a limit is
+// what the machine can do, not what it does while it is busy.
 func (b *bench) limits(ctx context.Context, d time.Duration) error {
 	l := &Limits{AES256GCM: gcmRate(d), SHA256: shaRate(d)}
 	bare := &bareServer{}
@@ -64,8 +76,9 @@ func (b *bench) limits(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	l.Disk = disk.Rate() * (64 << 20)
-	b.rep.Limits = l
 	b.say("limits     %s", l)
+	l.better(b.rep.Limits)
+	b.rep.Limits = l
 	return nil
 }
 
@@ -90,9 +103,12 @@ func shaRate(d time.Duration) float64 {
 	return throughput(d, func() { h.Write(pattern[:segment]) })
 }
 
-// throughput repeats what works on a segment, and returns bytes a second.
+// throughput repeats what works on a segment for so long, and returns bytes a
+// second of computing: what a core does that does nothing else.
 func throughput(d time.Duration, do func()) float64 {
-	start := time.Now()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start, computed := time.Now(), threadCPU()
 	var n int
 	for time.Since(start) < d {
 		for range 16 {
@@ -100,7 +116,17 @@ func throughput(d time.Duration, do func()) float64 {
 		}
 		n += 16
 	}
-	return float64(n) * segment / time.Since(start).Seconds()
+	return float64(n) * segment / (threadCPU() - computed).Seconds()
+}
+
+// threadCPU returns how long the calling thread has computed.
+func threadCPU() time.Duration {
+	const thread = 1 // RUSAGE_THREAD, getrusage(2)
+	var u syscall.Rusage
+	if err := syscall.Getrusage(thread, &u); err != nil {
+		panic(err) // there is always a calling thread
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // syncLatency is the usual time of a 4 KiB write within a file and its

@@ -190,7 +190,8 @@ func (b *bench) steps(only string) ([]step, error) {
 	}
 	var all []step
 	limit := scale(500*time.Millisecond, 2*time.Second)
-	all = append(all, step{"limits", 8 * limit, func(ctx context.Context) error { return b.limits(ctx, limit) }})
+	limits := step{"limits", 8 * limit, func(ctx context.Context) error { return b.limits(ctx, limit) }}
+	all = append(all, limits)
 	servers := false
 	for _, w := range works {
 		if only != "" && !slices.Contains(wanted, w.Name) {
@@ -202,7 +203,8 @@ func (b *bench) steps(only string) ([]step, error) {
 	all = append(all,
 		step{"mixed", scale(20*time.Second, 4*time.Minute), b.mixed},
 		step{"memory", scale(15*time.Second, 2*time.Minute), b.memory},
-		step{"seal", scale(25*time.Second, time.Minute), b.sealed})
+		step{"seal", scale(25*time.Second, time.Minute), b.sealed},
+		limits)
 	if only != "" {
 		all = slices.DeleteFunc(all, func(s step) bool { return !slices.Contains(wanted, s.name) })
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -53,10 +52,28 @@ func thisMachine(dir string) Machine {
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = strings.TrimSpace(string(b))
 	}
-	if out, err := exec.Command("stat", "-f", "-c", "%T", dir).Output(); err == nil {
-		m.FileSystem = strings.TrimSpace(string(out))
-	}
+	m.FileSystem = fileSystem(dir)
 	return m
+}
+
+// fileSystem names the type of the volume that dir lies on (proc_pid_mounts(5)):
+// of the mount points that dir is below, the longest, the last if one hides another.
+func fileSystem(dir string) string {
+	b, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return "unknown file system"
+	}
+	var name, longest string
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) < 3 || len(f[1]) < len(longest) {
+			continue
+		}
+		if at := strings.TrimSuffix(f[1], "/"); dir == at || strings.HasPrefix(dir, at+"/") {
+			name, longest = f[2], f[1]
+		}
+	}
+	return name
 }
 
 // medianOf returns the middle value, the lower one of two.

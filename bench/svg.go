@@ -21,6 +21,7 @@ const (
 
 const figStyle = `
   text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #24292f; }
+  .card { fill: #ffffff; }
   .title { font-size: 17px; font-weight: 600; }
   .soft { fill: #6a737d; font-size: 12px; }
   .value { font-weight: 600; }
@@ -30,6 +31,7 @@ const figStyle = `
   .efs { fill: #0f766e; }
   .nginx { fill: #b6bec8; }
   @media (prefers-color-scheme: dark) {
+    .card { fill: #0d1117; }
     text { fill: #e6edf3; }
     .soft { fill: #9198a1; }
     .grid { stroke: #30363d; }
@@ -84,6 +86,7 @@ func (r *Report) svg() string {
 <title id="t">EFS and nginx as multiples of MinIO</title>
 <desc id="d">%s</desc>
 <style>%s</style>
+<rect class="card" width="100%%" height="100%%" rx="6"/>
 `, figWidth, height, figWidth, height, escape(r.caption()), figStyle)
 	s.WriteString(`<text class="title" x="20" y="30">Times as fast as MinIO with server-side encryption</text>` + "\n")
 	fmt.Fprintf(&s, `<text class="soft" x="20" y="50">TLS 1.3, %d cores shared with the clients; medians of interleaved rounds, thin lines: least to greatest</text>`+"\n", r.Machine.Cores)

@@ -27,9 +27,13 @@ func (r *Report) markdown() string {
 	if r.Quick {
 		kind = "quick"
 	}
-	fmt.Fprintf(&s, "A %s run, begun %s: %s, %d cores, Linux %s, %s, %s; EFS build `%s`%s. It took %s; %g s for each target in each round, %s.\n\n",
+	fmt.Fprintf(&s, "A %s run, begun %s: %s, %d cores, Linux %s, %s, %s; EFS build `%s`%s. It took %s",
 		kind, r.Time.Format("2006-01-02 15:04 UTC"), r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.FileSystem,
-		r.Machine.Go, r.Build, r.peersText(), r.Took.Round(time.Second), r.Seconds, r.tlsText())
+		r.Machine.Go, r.Build, r.peersText(), r.Took.Round(time.Second))
+	if len(r.Results) > 0 {
+		fmt.Fprintf(&s, "; %g s for each target in each round. %s", r.Seconds, r.tlsText())
+	}
+	s.WriteString(".\n\n")
 	r.peers(&s)
 	r.costs(&s)
 	r.aloneTable(&s)
