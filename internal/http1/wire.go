@@ -19,10 +19,6 @@ type Wire struct {
 
 	mu  sync.Mutex // TLS may answer what it reads while something is written
 	out *[]byte    // records held back; nil: none are
-
-	large bool    // read as much as there is
-	in    *[]byte // read ahead; nil: nothing is
-	taken int     // of in
 }
 
 // NewWire returns a Wire over c, to be given to tls.Server.

@@ -57,7 +57,7 @@ func (x *exchange) session(cert string, need Factors) (*session.Session, error) 
 		conn = nil // of a proxy perhaps, which others send on too
 	}
 	if conn != nil {
-		if p := conn.proven.Load(); p.holds(sessions, x.r.Header, cert, x.start) {
+		if p := conn.proven.Load(); p.holds(sessions, x.r.Header, cert) {
 			return p.session, nil
 		}
 	}

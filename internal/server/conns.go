@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/efs-project/efs/internal/session"
 )
@@ -29,14 +28,14 @@ type proof struct {
 	cert                 string
 	sessions             *session.Manager // that found it; another knows nothing of it
 	session              *session.Session
-	until                int64 // Unix seconds
+	until                int64 // as VerifyUntil has it
 }
 
 // holds reports whether these credentials are the ones that were proven. They
 // need not be compared in constant time: whoever sends on this connection has
 // sent them before.
-func (p *proof) holds(sessions *session.Manager, h http.Header, cert string, now time.Time) bool {
-	if p == nil || p.sessions != sessions || p.cert != cert || now.Unix() >= p.until || p.session.Err() != nil {
+func (p *proof) holds(sessions *session.Manager, h http.Header, cert string) bool {
+	if p == nil || p.sessions != sessions || p.cert != cert || !sessions.Lives(p.session, p.until) {
 		return false
 	}
 	return single(h["Efs-Token"], p.token) && single(h["Authorization"], p.authorization)

@@ -2,7 +2,11 @@ package server
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/efs-project/efs/internal/node"
 )
 
 // A connection remembers the credentials that it has seen, and nothing else
@@ -45,5 +49,31 @@ func TestWhatAConnectionRemembersIsOneSession(t *testing.T) {
 		right.do("DELETE", "/auth/session", nil).want(204)
 		right.do("GET", "/data/f", nil).wantProblem(sessionExpired)
 		other.do("GET", "/data/f", nil).want(200)
+	}
+}
+
+// A token that was followed by another ends at its own time, although the
+// session goes on, and although the connection knows it.
+func TestARememberedTokenEndsAtItsTime(t *testing.T) {
+	var ahead atomic.Int64
+	w := newWorld(t, func(c *node.Config, _ *Config, _ *Listener) {
+		c.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	for _, old := range []bool{false, true} {
+		a := w.as("alice@docs")
+		if old {
+			a = a.oldHTTP()
+		}
+		began := ahead.Load()
+		a.do("PUT", "/data/f", "x")
+		ahead.Store(began + int64(40*time.Minute))
+		var c struct{ Token string }
+		a.do("POST", "/auth/renew", nil).want(200).into(&c)
+		a.do("GET", "/data/f", nil).want(200)
+		ahead.Store(began + int64(70*time.Minute))
+		a.do("GET", "/data/f", nil).wantProblem(sessionExpired)
+		a.token = c.Token
+		a.do("GET", "/data/f", nil).want(200)
+		a.do("GET", "/data/f", nil).want(200)
 	}
 }

@@ -22,8 +22,7 @@ func (m *Manager) Verify(token, basicUser, basicSecret, certSHA256 string, need 
 }
 
 // VerifyUntil is Verify for a caller that remembers the answer: the same
-// arguments have the same answer until that Unix second, as long as the
-// session's Err is nil.
+// arguments have the same answer while Lives holds for it.
 func (m *Manager) VerifyUntil(token, basicUser, basicSecret, certSHA256 string, need Factors) (s *Session, until int64, err error) {
 	switch {
 	case need.Token && token == "", need.Basic && basicSecret == "", need.Certificate && certSHA256 == "":
@@ -50,6 +49,11 @@ func (m *Manager) VerifyUntil(token, basicUser, basicSecret, certSHA256 string, 
 		return nil, 0, ErrBound
 	}
 	return s, until, nil
+}
+
+// Lives reports whether an answer of VerifyUntil still stands.
+func (m *Manager) Lives(s *Session, until int64) bool {
+	return m.cfg.Clock().Unix() < until && s.Err() == nil
 }
 
 // sessionOf finds a session by its Basic secret: "session id.random".
