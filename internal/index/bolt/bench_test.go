@@ -4,25 +4,29 @@ import (
 	"context"
 	"crypto/rand"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/index/indextest"
+	"golang.org/x/sys/unix"
 )
 
 // BenchmarkCommit is what a store of 4 KiB asks of the index: an entry, a file
-// record, an inline content and a change, from 16 clients.
+// record, an inline content, a change and the usage, from 16 clients.
 func BenchmarkCommit(b *testing.B) {
 	x, err := Create(filepath.Join(b.TempDir(), "index.db"), indextest.FS, sealer, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer func() { _ = x.Close() }()
-	inline, entry := make([]byte, 4500), make([]byte, 300)
+	inline, entry := make([]byte, 4600), make([]byte, 700)
 	rand.Read(inline)
-	b.SetParallelism(8)
+	b.SetParallelism(16 / runtime.GOMAXPROCS(0))
 	b.ReportAllocs()
 	b.ResetTimer()
+	before := processorTime(b)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			file, content, dir, token := efs.NewTimeID(), efs.NewTimeID(), efs.ID{1}, efs.NewID()
@@ -30,11 +34,12 @@ func BenchmarkCommit(b *testing.B) {
 			_, err := x.Commit(context.Background(), &efs.Txn{
 				Checks: []efs.Check{{Kind: efs.CheckVersion, Key: efs.Key{Space: efs.SpaceEntries, Bytes: k}}},
 				Mutations: []efs.Mutation{
-					{Key: efs.Key{Space: efs.SpaceEntries, Bytes: k}, Sealed: entry},
+					{Key: efs.Key{Space: efs.SpaceEntries, Bytes: k}, Sealed: entry[:600]},
 					{Key: efs.Key{Space: efs.SpaceFiles, Bytes: file[:]}, Sealed: entry[:80]},
 					{Key: efs.Key{Space: efs.SpaceInline, Bytes: content[:]}, Sealed: inline},
 				},
 				Changes: [][]byte{entry},
+				Usage:   []efs.Delta{{Account: indextest.FS, Bytes: 4096, Files: 1}},
 			})
 			if err != nil {
 				b.Error(err)
@@ -43,7 +48,17 @@ func BenchmarkCommit(b *testing.B) {
 		}
 	})
 	s := x.Stats()
+	b.ReportMetric(float64(processorTime(b)-before)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(s.Transactions)/float64(s.Commits), "txns/commit")
+}
+
+// processorTime is what this process has used of it.
+func processorTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkGet looks up what opening a path needs: a place and an entry.

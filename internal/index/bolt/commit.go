@@ -227,21 +227,22 @@ func (x *Index) ready(d demand) (ok bool, err error) {
 			return false, err
 		}
 	}
-	total := d.cost
-	x.gate.Lock()
-	for _, g := range x.gens {
-		total.plus(g.cost)
-		total.pages += baseCost
-	}
-	x.gate.Unlock()
-	for !x.current().room.holds(total) {
-		if err := x.current().room.grow(); isNoSpace(err) {
+	for {
+		x.gate.Lock()
+		room, total := x.store.room, d.cost
+		for _, g := range x.gens {
+			total.plus(g.cost.whole(room.used.Load()))
+		}
+		x.gate.Unlock()
+		if room.holds(total) {
+			return true, nil
+		}
+		if err := room.grow(); isNoSpace(err) {
 			return false, nil
 		} else if err != nil {
 			return false, err
 		}
 	}
-	return true, nil
 }
 
 // logged carries a batch out in the active generation and appends it to the

@@ -8,26 +8,29 @@ import "github.com/efs-project/efs"
 // lie beside the ones that change, and takes them to be no longer than usual:
 // see flusher for what happens where they are.
 type cost struct {
-	pages int64 // in all
+	pages int64 // in all, but for branches
 	rows  int64 // of them in rows
+	spots int64 // operations anywhere in a tree, each on a way of its own
 }
 
 const (
 	pageSize  = 4096
-	treeDepth = 5 // of a bucket with billions of records
+	treeDepth = 5  // of a bucket with billions of records
+	fanOut    = 40 // of its branches, half full
 
 	// neighbours is what lies in one page with an inline content, with the
 	// page's rest: two more of 16 KiB.
 	neighbours = 10 * pageSize
 
-	// What a transaction takes besides: the upper pages of each bucket.
+	// baseCost is what a generation takes besides: the ends of all buckets.
 	baseCost = int64(efs.Spaces+5) * treeDepth * pageSize
 )
 
 // add counts one operation.
 func (c *cost) add(bucket byte, keyLen int, valLen uint32) {
 	if valLen == tombstone {
-		c.pages += treeDepth * pageSize
+		c.spots++
+		c.pages += pageSize
 		if bucket == byte(efs.SpaceInline) {
 			c.pages += neighbours
 			c.rows += neighbours
@@ -38,9 +41,9 @@ func (c *cost) add(bucket byte, keyLen int, valLen uint32) {
 	if appends(bucket) {
 		c.pages += size + size/8
 	} else {
-		// Its leaf and the pages on the way there, and what splitting leaves
-		// half empty.
-		c.pages += treeDepth*pageSize + 2*size
+		// Its leaf, and what splitting leaves half empty.
+		c.spots++
+		c.pages += pageSize + 2*size
 	}
 	if size > pageSize/4 { // beyond, a leaf can become longer than a page
 		c.pages += 3 * pageSize
@@ -51,4 +54,14 @@ func (c *cost) add(bucket byte, keyLen int, valLen uint32) {
 // nodeHeader is what bbolt adds to key and value in a page.
 const nodeHeader = 16
 
-func (c *cost) plus(d cost) { c.pages, c.rows = c.pages+d.pages, c.rows+d.rows }
+func (c *cost) plus(d cost) {
+	c.pages, c.rows, c.spots = c.pages+d.pages, c.rows+d.rows, c.spots+d.spots
+}
+
+// whole is the cost of a generation to a file of which so many bytes are used:
+// with the branches on the ways to its operations, which are no more than
+// there are.
+func (c cost) whole(used int64) cost {
+	c.pages += baseCost + min(c.spots*(treeDepth-1)*pageSize, used/fanOut)
+	return c
+}

@@ -44,9 +44,10 @@ const (
 	firstSegment = 256 << 10
 
 	// bytesPerOperation sizes a generation's table: it is full with its
-	// segment if operations are this long. Those of a store of 4 KiB have
-	// a thousand.
-	bytesPerOperation = 256
+	// segment if operations are this long, as those of a store of 4 KiB are.
+	// More in one generation would cost memory when it is put into the file,
+	// as bbolt holds each page that it changes.
+	bytesPerOperation = 1024
 )
 
 func (o *Options) setDefaults() {
