@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -37,6 +38,8 @@ type Machine struct {
 	Kernel     string `json:"kernel"`
 	FileSystem string `json:"file_system"`
 	Go         string `json:"go"`
+
+	Load float64 `json:"load_average"` // of the last minute before the run: how busy others kept it
 }
 
 func thisMachine(dir string) Machine {
@@ -53,6 +56,9 @@ func thisMachine(dir string) Machine {
 		m.Kernel = strings.TrimSpace(string(b))
 	}
 	m.FileSystem = fileSystem(dir)
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		fmt.Sscan(string(b), &m.Load)
+	}
 	return m
 }
 

@@ -33,7 +33,11 @@ func (r *Report) markdown() string {
 	if len(r.Results) > 0 {
 		fmt.Fprintf(&s, "; %g s for each target in each round. %s", r.Seconds, r.tlsText())
 	}
-	s.WriteString(".\n\n")
+	s.WriteString(".")
+	if r.Machine.Load > float64(r.Machine.Cores)/2 {
+		fmt.Fprintf(&s, " **The machine was busy with something else** when it began (load average %.1f).", r.Machine.Load)
+	}
+	s.WriteString("\n\n")
 	r.peers(&s)
 	r.costs(&s)
 	r.aloneTable(&s)
