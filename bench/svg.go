@@ -129,7 +129,7 @@ func times(x float64) string {
 	if x >= 10 {
 		return fmt.Sprintf("%.0f×", x)
 	}
-	if x >= 2 {
+	if x >= 1.995 {
 		return fmt.Sprintf("%.1f×", x)
 	}
 	return fmt.Sprintf("%.2f×", x)
