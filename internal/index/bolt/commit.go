@@ -270,18 +270,28 @@ func (x *Index) logged(batch []*request) error {
 	end := align(g.used)
 	clear(g.data[g.used:end])
 	g.used = end
-	if err := x.log.append(g.segment, g.data[from:end], from); err != nil {
+	if written, err := x.log.append(g.segment, g.data[from:end], from); err != nil {
+		// Until the next start, readers see what it will find: it would be
+		// wrong to deny what is there then.
+		if !x.log.revoke(g.segment, from) && written {
+			x.show(p)
+		}
 		return err
 	}
 	x.log.number++
 	g.batches, g.last = g.batches+1, x.log.number
 	g.pending.Store(int64(g.used))
-	x.gate.Lock()
-	x.visible = p.op
-	x.gate.Unlock()
+	x.show(p)
 	x.publish(p)
 	x.watch()
 	return nil
+}
+
+// show lets readers see what a pass did.
+func (x *Index) show(p *pass) {
+	x.gate.Lock()
+	defer x.gate.Unlock()
+	x.visible = p.op
 }
 
 // carryOut adds a batch, and the head that it leads to, to a generation.

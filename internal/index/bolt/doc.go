@@ -28,7 +28,9 @@
 // pages it could not write and reports the failure once. So it is final. The
 // callers of that batch get efs.ErrStopped with the words "outcome unknown",
 // later ones efs.ErrStopped; only opening the index again tells what is there.
-// Reads go on, and show nothing of the transactions whose outcome is unknown.
+// Reads go on. The record is overwritten, and readers never see it; only where
+// even that fails, and the record was written though not synced, they see it,
+// as the next start will find it.
 //
 // # Space, and deleting on a full disk
 //

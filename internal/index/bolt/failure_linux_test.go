@@ -65,6 +65,11 @@ func stopped(t *testing.T, x *Index, path string, err error) {
 	if r, err := x.Get(t.Context(), record1("before", 1).Key); err != nil || r[0].Version == 0 {
 		t.Errorf("reads end with writes: %v", err)
 	}
+	unknown := []efs.Key{record1("after", 1).Key, record1("large", 1).Key}
+	shown, err := x.Get(t.Context(), unknown...)
+	if err != nil {
+		t.Error(err)
+	}
 	if err := x.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
@@ -75,6 +80,12 @@ func stopped(t *testing.T, x *Index, path string, err error) {
 	r, err := x.Get(t.Context(), record1("before", 1).Key, record1("later", 1).Key)
 	if err != nil || r[0].Version == 0 || r[1].Version != 0 {
 		t.Errorf("after reopening: %v, %v", r, err)
+	}
+	found, err := x.Get(t.Context(), unknown...)
+	for i := range shown {
+		if err != nil || found[i].Version != shown[i].Version {
+			t.Errorf("%s had version %d before reopening and %d after (%v)", unknown[i].Bytes, shown[i].Version, found[i].Version, err)
+		}
 	}
 	mustCommit(t, x, &efs.Txn{Mutations: []efs.Mutation{record1("again", 1)}})
 }

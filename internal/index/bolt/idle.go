@@ -35,8 +35,8 @@ func (x *Index) rest() {
 		x.watched = true
 		return
 	}
-	x.freeze()
 	x.gate.Lock()
-	x.resting = true
+	x.resting = true // as from the next generation that is free
 	x.gate.Unlock()
+	x.freeze()
 }

@@ -29,8 +29,8 @@ type Options struct {
 	CompactAbove int64
 	// Fault, in tests, is asked before each step that changes the volume
 	// ("grow", "sync", "commit", "flush", "log create", "log write",
-	// "log sync", "compact", "copy", "switch", "switched"); an error takes the
-	// step's place.
+	// "log sync", "log revoke", "compact", "copy", "switch", "switched"); an
+	// error takes the step's place.
 	Fault func(step string) error
 }
 

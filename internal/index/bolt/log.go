@@ -124,14 +124,29 @@ func (w *wal) extend(i int, length int64) error {
 }
 
 // append writes a record, whole blocks, to a segment, and makes it durable.
-func (w *wal) append(segment int, record []byte, at int) error {
+// written tells whether at least the first succeeded.
+func (w *wal) append(segment int, record []byte, at int) (written bool, err error) {
 	if err := w.fault("log write"); err != nil {
-		return err
+		return false, err
 	}
 	if _, err := w.files[segment].WriteAt(record, int64(at)); err != nil {
-		return err
+		return false, err
 	}
-	return w.sync(segment)
+	return true, w.sync(segment)
+}
+
+// revoke overwrites the beginning of a record that could not be made durable,
+// so that the next start does not find it. It reports whether it will not, as
+// far as that can be known.
+func (w *wal) revoke(segment int, at int) bool {
+	if w.fault("log revoke") != nil {
+		return false
+	}
+	if _, err := w.files[segment].WriteAt(make([]byte, recordAlign), int64(at)); err != nil {
+		return false
+	}
+	_ = w.sync(segment) // without a power cut the next start sees the write
+	return true
 }
 
 func (w *wal) sync(segment int) error {

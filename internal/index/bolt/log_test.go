@@ -322,6 +322,18 @@ func TestLogFailureIsFinal(t *testing.T) {
 			stopped(t, x, path, err)
 		})
 	}
+	t.Run("log sync and log revoke", func(t *testing.T) {
+		x, f, path := faulty(t)
+		mustCommit(t, x, &efs.Txn{Mutations: []efs.Mutation{record1("before", 1)}})
+		f.m.Store("log sync", syscall.EIO)
+		f.m.Store("log revoke", syscall.EIO)
+		_, err := x.Commit(t.Context(), &efs.Txn{Mutations: []efs.Mutation{record1("after", 1)}})
+		if r, err := x.Get(t.Context(), record1("after", 1).Key); err != nil || r[0].Version == 0 {
+			t.Errorf("denied what the next start will find: %v", err)
+		}
+		f.m.Clear() // the next start works
+		stopped(t, x, path, err)
+	})
 	t.Run("flush", func(t *testing.T) {
 		x, f, path := faulty(t)
 		mustCommit(t, x, &efs.Txn{Mutations: []efs.Mutation{record1("before", 1)}})

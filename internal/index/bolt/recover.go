@@ -167,7 +167,7 @@ func (w *wal) settle(gens []*generation) error {
 		if _, err := w.open(g.segment, 0, 0); err != nil {
 			return err
 		}
-		if err := w.append(g.segment, g.data[:g.used], 0); err != nil {
+		if _, err := w.append(g.segment, g.data[:g.used], 0); err != nil {
 			return err
 		}
 	}
