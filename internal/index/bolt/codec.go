@@ -72,7 +72,12 @@ func appends(b byte) bool {
 	return false
 }
 
-const appendFill = 0.95
+// How full pages are made: those at whose end records are appended to the brim,
+// others with room for the records that come between those there.
+const (
+	appendFill = 1.0
+	randomFill = 0.75
+)
 
 func damaged(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, efs.ErrDamaged)...)

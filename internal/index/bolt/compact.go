@@ -126,6 +126,7 @@ func startCompaction(index string, fault func(string) error) (c *compaction, err
 	c = &compaction{}
 	c.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:         lockTimeout,
+		PageSize:        pageSize,
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: mapSizes(0)[0],
 		NoSync:          true, // until it is whole
@@ -222,9 +223,6 @@ func (c *compaction) update(fn func(tx *bbolt.Tx) error) error {
 // copyRange copies up to compactStep bytes and moves the compaction's place.
 func (c *compaction) copyRange(from, to *bbolt.Tx) (n int, err error) {
 	cursor, into := from.Bucket(names[c.bucket]).Cursor(), bucketOf(to, c.bucket)
-	if !appends(c.bucket) {
-		into.FillPercent = randomFill
-	}
 	k, v := cursor.Seek(c.key)
 	if c.key != nil && bytes.Equal(k, c.key) {
 		k, v = cursor.Next()
@@ -244,9 +242,6 @@ func (c *compaction) copyRange(from, to *bbolt.Tx) (n int, err error) {
 	}
 	return n, nil
 }
-
-// randomFill leaves pages room for the records that come between those there.
-const randomFill = 0.75
 
 // follow repeats what a generation did to the part that has been copied.
 // Index.writer is held.

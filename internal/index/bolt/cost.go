@@ -14,13 +14,18 @@ type cost struct {
 }
 
 const (
-	pageSize  = 4096
+	// pageSize is that of the files that are made. Larger pages waste less
+	// beside inline contents of a kilobyte or two, and need a shorter list where
+	// they are free; they cost more where changes are scattered.
+	pageSize  = 16 << 10
+	leastPage = 4 << 10 // of files that an older version made
+
 	treeDepth = 5  // of a bucket with billions of records
-	fanOut    = 40 // of its branches, half full
+	fanOut    = 40 // of its branches, half full, in the smallest pages
 
 	// neighbours is what lies in one page with an inline content, with the
 	// page's rest: two more of 16 KiB.
-	neighbours = 10 * pageSize
+	neighbours = 3 * pageSize
 
 	// baseCost is what a generation takes besides: the ends of all buckets.
 	baseCost = int64(efs.Spaces+5) * treeDepth * pageSize
@@ -45,7 +50,7 @@ func (c *cost) add(bucket byte, keyLen int, valLen uint32) {
 		c.spots++
 		c.pages += pageSize + 2*size
 	}
-	if size > pageSize/4 { // beyond, a leaf can become longer than a page
+	if size > leastPage/4 { // beyond, a leaf can become longer than a page
 		c.pages += 3 * pageSize
 		c.rows += size + 3*pageSize
 	}

@@ -91,6 +91,7 @@ func load(tx *bbolt.Tx, g *generation, wanted func(bucket byte, key []byte) bool
 // bucketOf returns a bucket to write to.
 func bucketOf(tx *bbolt.Tx, bucket byte) *bbolt.Bucket {
 	b := tx.Bucket(names[bucket])
+	b.FillPercent = randomFill
 	if appends(bucket) {
 		b.FillPercent = appendFill
 	}

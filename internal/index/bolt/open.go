@@ -52,7 +52,7 @@ func Create(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (*Index
 
 // initialise writes an empty index, durably.
 func initialise(path string, fs efs.ID, sealer efs.HeadSealer) error {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, PageSize: pageSize, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func openFile(path string) (db *bbolt.DB, file *os.File, err error) {
 		return nil, nil, damaged("not a regular file")
 	case info.Size() == 0: // bbolt would take it for a new one
 		return nil, nil, damaged("file is empty")
-	case info.Size() < 2*int64(os.Getpagesize()):
+	case info.Size() < 2*pageSize:
 		return nil, nil, damaged("file was cut to %d bytes", info.Size())
 	}
 	for _, mapSize := range mapSizes(info.Size()) {

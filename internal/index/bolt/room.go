@@ -80,7 +80,7 @@ func (r *room) note(used, page int64, stats *bbolt.Stats) {
 // reserve. Rows may find no place in pages that were freed one by one.
 func (r *room) holds(c cost) bool {
 	end := r.size.Load() - r.reserve - r.used.Load()
-	list := c.pages / pageSize * 8 * 2 // what the list of free pages may grow by
+	list := c.pages / leastPage * 8 * 2 // what the list of free pages may grow by
 	return c.rows+list <= end && c.pages+list <= end+r.free.Load()
 }
 
