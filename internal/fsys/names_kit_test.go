@@ -39,3 +39,31 @@ func (c *counting) Get(ctx context.Context, keys ...efs.Key) ([]efs.Record, erro
 	c.gets.Add(int64(len(keys)))
 	return c.Index.Get(ctx, keys...)
 }
+
+// meddling is an index in which a commit can be held back, and something can
+// be done behind the first page of a scan.
+type meddling struct {
+	efs.Index
+	hold   atomic.Bool // the next commit
+	held   chan struct{}
+	letGo  chan struct{}
+	behind atomic.Pointer[func()]
+}
+
+func (m *meddling) Commit(ctx context.Context, t *efs.Txn) (efs.Committed, error) {
+	if m.hold.CompareAndSwap(true, false) {
+		close(m.held)
+		<-m.letGo
+	}
+	return m.Index.Commit(ctx, t)
+}
+
+func (m *meddling) Scan(ctx context.Context, space efs.Space, prefix, after []byte, limit int) ([]efs.Record, error) {
+	recs, err := m.Index.Scan(ctx, space, prefix, after, limit)
+	if space == efs.SpaceNames && len(prefix) == 17 && prefix[16] == namesChangeTag && len(recs) == limit {
+		if do := m.behind.Swap(nil); do != nil {
+			(*do)()
+		}
+	}
+	return recs, err
+}

@@ -88,14 +88,24 @@ func (fs *FS) nameSources(ctx context.Context, dir efs.ID, root *namesRoot, from
 }
 
 // changedNames returns the names that have changed and are in no run yet, in
-// order, the newest of each; and the keys of all records of them.
+// order, the newest of each; and the keys of all records of them. What is
+// committed after it has begun is left out: it reads page by page, and would
+// otherwise find the newer of two changes of a name and miss the older, which
+// would then be left above the run that the newer one went into.
 func (fs *FS) changedNames(ctx context.Context, dir efs.ID) (changes []item, keys [][]byte, err error) {
+	head, err := fs.o.Index.Head(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	type change struct {
 		item
 		version uint64
 	}
 	var all []change
 	err = fs.scan(ctx, efs.SpaceNames, namesKey(dir, namesChangeTag), scanPage, func(r *efs.Record) error {
+		if r.Version > head.Revision {
+			return nil
+		}
 		b, err := fs.sealer.Open(efs.SpaceNames, r.Key, r.Sealed)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package fsys
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -139,6 +140,47 @@ func TestNamesAreThoseOfTheEntries(t *testing.T) {
 			}
 		}
 	})
+}
+
+// While the changed names are read, a name is changed twice: first where the
+// reading has passed, then where it has yet to come.
+func TestAnOlderChangeNeverCoversANewerOne(t *testing.T) {
+	m := &meddling{held: make(chan struct{}), letGo: make(chan struct{})}
+	e := newEnv(t, tinyNames, func(e *env) {
+		e.names.flush = scanPage + 5
+		e.wrap = func(o *Options) { m.Index, o.Index = o.Index, m }
+	})
+	for i := range 4 {
+		e.put(fmt.Sprintf("d/%d", i), nil)
+	}
+	e.put("d/v", nil)
+	e.namesIdle()
+	dir, root := e.rootOf("d")
+	if root == nil || len(root.Runs) == 0 {
+		t.Fatal("the directory is not large")
+	}
+	m.hold.Store(true)
+	stored := make(chan error, 1)
+	go func() {
+		_, err := e.Put(ctx, "d/v", emptyBody(), PutOptions{Size: 0})
+		stored <- err
+	}()
+	<-m.held
+	passed := make(chan struct{})
+	meddle := func() {
+		defer close(passed)
+		close(m.letGo)
+		if err := errors.Join(<-stored, e.Remove(ctx, "d/v", RemoveOptions{})); err != nil {
+			t.Error(err)
+		}
+	}
+	m.behind.Store(&meddle)
+	for i := range e.names.flush {
+		e.put(fmt.Sprintf("d/new-%04d", i), nil)
+	}
+	<-passed // by the flush that the last of them has asked for
+	e.namesIdle()
+	e.sameNames(dir, 100)
 }
 
 // A directory becomes large while it is written to, and everything that is
