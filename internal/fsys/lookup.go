@@ -152,8 +152,14 @@ func (fs *FS) descend(ctx context.Context, segs []string, c chain, dir efs.ID) (
 		return c, nil
 	}
 	next := append(c[:depth:depth], dirNode{dir, recs[0].Version})
-	fs.paths.Put(dirPath(segs, depth+1), next)
+	fs.rememberPath(segs, depth+1, next)
 	return next, nil
+}
+
+// rememberPath caches what the first n names lead to, under a copy of them: a
+// path may be part of a request's head, with all that is in it.
+func (fs *FS) rememberPath(segs []string, n int, c chain) {
+	fs.paths.Put(strings.Clone(dirPath(segs, n)), c)
 }
 
 // last is the deepest directory of c.

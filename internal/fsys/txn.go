@@ -169,7 +169,7 @@ func (t *txn) remember(revision uint64) {
 	for i := range t.path {
 		if t.path[i].gen == 0 {
 			t.path[i].gen = revision
-			t.fs.paths.Put(dirPath(t.segs, i+1), t.path[:i+1:i+1])
+			t.fs.rememberPath(t.segs, i+1, t.path[:i+1:i+1])
 		}
 	}
 }

@@ -74,7 +74,8 @@ func (x *exchange) session(cert string, need Factors) (*session.Session, error) 
 	}
 	if conn != nil {
 		h := x.r.Header
-		conn.proven.Store(&proof{h.Get("Efs-Token"), h.Get("Authorization"), cert, sessions, s, until})
+		// Copies: the headers of a request lie in one piece, which would be kept.
+		conn.proven.Store(&proof{strings.Clone(h.Get("Efs-Token")), strings.Clone(h.Get("Authorization")), cert, sessions, s, until})
 	}
 	return s, nil
 }

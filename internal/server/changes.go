@@ -39,7 +39,8 @@ func (x *exchange) changes(target) error {
 	if follow {
 		x.follow()
 		x.watchPeer()
-		context.AfterFunc(x.s.feeds, cancel) // the server ends its feeds when it stops
+		forget := context.AfterFunc(x.s.feeds, cancel) // the server ends its feeds when it stops
+		defer forget()
 	}
 	judged := time.Now()
 	for {
