@@ -105,7 +105,7 @@ func (k *conn) serve() {
 			return
 		}
 		if !k.state.CompareAndSwap(busy, waiting) {
-			k.end() // stopped since the answer was begun
+			k.leave() // stopped since the answer was begun
 			return
 		}
 		wait = k.s.IdleTimeout
@@ -290,7 +290,7 @@ func (k *conn) exchange() bool {
 	switch {
 	case keep && !k.answer.close:
 		return true
-	case keep && lingering:
+	case keep && (lingering || !k.req.Close): // more may be on its way
 		k.leave()
 	case keep:
 		k.end()

@@ -70,6 +70,41 @@ func TestShutdownFinishesTheRequestsUnderWay(t *testing.T) {
 	late.wantEnd()
 }
 
+// An answer after which a stopping server closes the connection is not lost to
+// a reset because the client has sent more meanwhile.
+func TestTheLastAnswerIsNotFollowedByAReset(t *testing.T) {
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/flushed" { // its head is out before the server stops
+			w.(http.Flusher).Flush()
+		}
+		begun <- struct{}{}
+		<-goOn
+		io.WriteString(w, "done")
+	})
+	var peers []*peer
+	for _, path := range []string{"/", "/flushed"} {
+		p := s.dial()
+		p.send("PUT " + path + " HTTP/1.1\r\nHost: h\r\n\r\n")
+		<-begun
+		p.send(get + get)
+		peers = append(peers, p)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.Shutdown(ended)
+	close(goOn)
+	for _, p := range peers {
+		if _, body, err := p.answer("PUT"); err != nil || body != "done" {
+			t.Errorf("%q %v", body, err)
+		}
+		p.wantEnd()
+		if n, err := io.Copy(io.Discard, p.NetConn()); err != nil {
+			t.Errorf("after %d bytes: %v", n, err)
+		}
+	}
+}
+
 func TestCloseCutsWhatIsUnderWay(t *testing.T) {
 	s := newServer(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Write([]byte("begun"))

@@ -51,8 +51,9 @@ type Server struct {
 }
 
 // linger is how long a connection is kept, with its sending side shut, after
-// an answer that was given before the request had been read: a reset would
-// take the answer along (RFC 9112, 9.6).
+// an answer that was given before the request had been read, or that the client
+// did not expect to be the last: it may be sending still, and a reset would take
+// the answer along (RFC 9112, 9.6).
 const linger = 500 * time.Millisecond
 
 // ServeConn answers the requests on c, whose handshake is done, and closes it.

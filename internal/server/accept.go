@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -96,8 +97,15 @@ func passes(err error) bool {
 	return false
 }
 
-// serve shakes hands and answers the requests of one connection.
+// serve shakes hands and answers the requests of one connection. A panic in
+// that ends this connection and no other.
 func (t *tlsServer) serve(raw net.Conn) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.s.log.Error("connection panicked", "panic", p, "stack", string(debug.Stack()))
+			_ = raw.Close() // whatever state it is in
+		}
+	}()
 	c := tls.Server(http1.NewWire(raw), t.config)
 	if err := t.shakeHands(c); err != nil {
 		t.s.log.LogAttrs(t.s.base, slog.LevelDebug, "TLS handshake failed", slog.String("from", raw.RemoteAddr().String()), slog.Any("error", err))

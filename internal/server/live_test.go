@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -410,6 +411,30 @@ func TestProxyProtocol(t *testing.T) {
 		resp.Body.Close()
 		t.Error("a listed proxy was let in without its header")
 	}
+}
+
+// What goes wrong before there is a request concerns its connection alone.
+func TestAPanicInAHandshakeEndsOneConnection(t *testing.T) {
+	var armed atomic.Bool
+	var w *world
+	w = newWorld(t, func(_ *node.Config, c *Config, _ *Listener) {
+		c.Certificate = func() (*tls.Certificate, error) {
+			if armed.Swap(false) {
+				panic("certificate")
+			}
+			return w.node.Certificate()
+		}
+	})
+	a := w.as("alice@docs")
+	a.do("PUT", "/data/f", "x").want(201)
+	armed.Store(true)
+	if c, err := tls.Dial("tcp", w.host, &tls.Config{RootCAs: w.roots}); err == nil {
+		c.Close()
+		t.Error("the handshake succeeded")
+	}
+	eventually(t, "it is logged", func() bool { return strings.Contains(w.log.String(), "connection panicked") })
+	a.do("GET", "/data/f", nil).want(200)
+	eventually(t, "it is closed", func() bool { return w.server.conns.count() == 1 })
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
