@@ -106,7 +106,7 @@ func (h *Histogram) Bars() []Bar {
 			continue
 		}
 		low := 1 << (bits.Len64(uint64(max(1, upper(i)))) - 1)
-		for len(bars) > 0 && int(bars[len(bars)-1].To) < low {
+		for len(bars) > 0 && int(bars[len(bars)-1].To) <= low {
 			to := bars[len(bars)-1].To
 			bars = append(bars, Bar{From: to, To: 2 * to})
 		}

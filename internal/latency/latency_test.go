@@ -65,6 +65,15 @@ func TestQuantiles(t *testing.T) {
 		if last >= 0 && bar.From != last {
 			t.Errorf("a bar begins at %v, the one before ends at %v", bar.From, last)
 		}
+		exact := int64(0)
+		for _, d := range all {
+			if bar.From <= max(d, 1) && d < bar.To {
+				exact++
+			}
+		}
+		if bar.Count != exact {
+			t.Errorf("the bar from %v to %v counts %d, exactly %d", bar.From, bar.To, bar.Count, exact)
+		}
 		n, last = n+bar.Count, bar.To
 	}
 	if n != whole.Count() {
