@@ -82,7 +82,7 @@ Environment:
 		return usageError{fmt.Errorf("%w (efs-bench --help tells more)", err)}
 	})
 	f := cmd.Flags()
-	f.StringVar(&s.remote, "remote", "", "file system, by the name given with `efs remote add`")
+	f.StringVar(&s.remote, "remote", "", "file system, by its `NAME` from \"efs remote add\"")
 	f.StringVar(&s.path, "path", "/", "directory in which to work")
 	f.StringVar(&s.mode, "mode", "store", "store, read or mixed (as many of each)")
 	f.StringVar(&s.sizeText, "size", "4KiB", "size of each file: 4096, 64KiB, 10MiB, 1GiB")
