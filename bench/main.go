@@ -50,6 +50,9 @@ func main() {
 	if flag.NArg() > 0 {
 		log.Fatalf("bench: %q is no flag", flag.Arg(0))
 	}
+	if o.rounds < 0 || o.each < 0 {
+		log.Fatal("bench: -rounds and -each are not negative")
+	}
 	if o.publish {
 		if err := publish(o.out, "../docs"); err != nil {
 			log.Fatal("bench: ", err)

@@ -30,8 +30,11 @@ func main() {
 	out := flag.String("out", "results/scale.json", "results file")
 	dir := flag.String("dir", "", "where the data lies meanwhile (default: a new directory here)")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("bench-scale: %q is no flag", flag.Arg(0))
+	}
 	if p.Sample == 0 {
-		p.Sample = min(100_000, p.Files/10, p.Big/4)
+		p.Sample = max(1, min(100_000, p.Files/10, p.Big/4))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"syscall"
 )
 
@@ -23,6 +24,8 @@ type plan struct {
 
 func (p plan) check() error {
 	switch {
+	case min(p.Files, p.Dirs, p.Big, p.Sample) < 0:
+		return fmt.Errorf("numbers of files and directories are not negative")
 	case p.Dirs < 10 || p.Files < 10*p.Dirs:
 		return fmt.Errorf("at least 10 directories with 10 files each are needed, to delete 9 of 10")
 	case p.Sample < 1 || 4*p.Sample > p.Files || 2*p.Sample > p.Big:
@@ -89,7 +92,7 @@ const bytesAFile = 4 << 10
 func (p plan) checkSpace(dir string) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
-		return err
+		return &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
 	need, have := int64(p.total())*bytesAFile+2<<30, int64(st.Bavail)*st.Bsize
 	if have < need {
