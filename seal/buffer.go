@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// Buffers for runs of segments are used again: a run of 512 KiB for every
+// Buffers for runs of segments are used again: a run of 1 MiB for every
 // request would keep the collector busy. Each class has room for the tags of
 // its segments, and an allocation of its own for larger asks.
 var bufferPools [len(bufferClasses)]sync.Pool
 
-var bufferClasses = [...]int{8 << 10, 32 << 10, 128 << 10, 512 << 10, 1 << 20}
+var bufferClasses = [...]int{8 << 10, 32 << 10, 128 << 10, 512 << 10, 1 << 20, 2 << 20}
 
 func classSize(i int) int { return bufferClasses[i] + bufferClasses[i]/4 }
 

@@ -49,7 +49,9 @@ type Writer struct {
 }
 
 // NewWriter begins a sealed file on dst. Nothing is written before the first
-// run of segments is full or Close is called; what is, comes in large writes.
+// run of segments is full or Close is called; what is, comes in large writes,
+// each from memory whose address equals its offset in the file modulo 4 KiB, so
+// that dst may write whole blocks of it with O_DIRECT.
 // Errors: ErrParams, or what a Recipient returned.
 func NewWriter(dst io.Writer, p *Params) (*Writer, error) {
 	h, mac, c, err := sealHeader(p)
@@ -68,19 +70,18 @@ func NewWriter(dst io.Writer, p *Params) (*Writer, error) {
 	if h.Compression != CompressNone {
 		w.frame = getBuffer(h.FrameSize)
 	}
-	w.perRun = max(1, runBytes/h.SegmentSize)
+	w.perRun = max(1, writeBytes/h.SegmentSize)
 	w.cur = w.newRun(len(h.raw) + macLen)
-	copy(*w.cur.buf, h.raw)
-	copy((*w.cur.buf)[len(h.raw):], mac[:])
-	w.cur.head = len(h.raw) + macLen
+	w.cur.reset(0, 0)
+	w.cur.head = copy((*w.cur.buf)[w.cur.at:], append(h.raw[:len(h.raw):len(h.raw)], mac[:]...))
 	return w, nil
 }
 
 func (w *Writer) newRun(head int) *run {
 	w.made++
 	r := &run{
-		buf:   getBuffer(head + w.perRun*int(w.lay.sealed())),
-		kinds: make([]kind, 0, w.perRun),
+		buf:   getBuffer(runAlign + head + (w.perRun+1)*int(w.lay.sealed())),
+		kinds: make([]kind, 0, w.perRun+1),
 	}
 	r.work = func() { w.process(r) }
 	return r
@@ -226,7 +227,11 @@ func (w *Writer) roll(k kind) {
 	if w.err == nil && w.fill == int(w.lay.segment) {
 		w.complete(k, w.fill, false)
 	}
-	if w.err == nil && len(w.cur.kinds) == w.perRun {
+	room := w.perRun
+	if k == kindTrailer {
+		room++ // the end of a file needs no run of its own
+	}
+	if w.err == nil && len(w.cur.kinds) >= room {
 		w.handOver()
 	}
 }
@@ -309,7 +314,7 @@ func (w *Writer) take() {
 			w.cur = <-w.free
 		}
 	}
-	w.cur.reset(w.next)
+	w.cur.reset(w.next, w.sealed)
 	if w.err == nil {
 		w.err = w.failure()
 	}
@@ -338,7 +343,7 @@ func (w *Writer) Abort() {
 func (w *Writer) release(unfinished bool) {
 	_ = w.await(w.handed) // what failed has been reported
 	if unfinished {
-		wipe((*w.cur.buf)[:min(len(*w.cur.buf), w.cur.head+(len(w.cur.kinds)+1)*int(w.lay.sealed()))])
+		wipe((*w.cur.buf)[:min(len(*w.cur.buf), w.cur.at+w.cur.head+(len(w.cur.kinds)+1)*int(w.lay.sealed()))])
 	}
 	putBuffer(w.cur.buf)
 	for range w.made - 1 {

@@ -48,7 +48,7 @@ func (w *Writer) finish(r Recovery) (Info, error) {
 // putEnd writes everything after the last whole segment of data.
 func (w *Writer) putEnd(record []byte) {
 	if w.fill == int(w.lay.segment) {
-		w.roll(kindData)
+		w.complete(kindData, w.fill, false)
 	}
 	if w.lay.tableSegments()+w.lay.paddingSegments() > 0 && w.err == nil {
 		// The remainder of the data stream comes after these segments.

@@ -32,8 +32,10 @@
 //
 // # How a blob is written
 //
-// In pieces of 1 MiB which, on ext4 and XFS, pass by the page cache (O_DIRECT);
-// the end of a blob, less than 128 KiB, and small blobs go through it. Passing
+// In pieces of 128 KiB to 1 MiB which, on ext4 and XFS, pass by the page cache
+// (O_DIRECT); the end of a blob, less than 128 KiB, and small blobs go through
+// it. What the writer hands over in memory as it will lie in blocks of the file,
+// as seal.Writer does, is written from there without a copy. Passing
 // by spares a copy into memory that the kernel would have to find first, leaves
 // nothing behind an upload for which the syncs of others would wait, and keeps
 // in the page cache what is read. The first reading after a large store comes

@@ -11,7 +11,7 @@ import (
 
 const (
 	// outputSize is how much of a blob is gathered before it is written.
-	outputSize = 1 << 20
+	outputSize = 256 << 10
 	// directMin is what is worth passing by the page cache. Less is copied
 	// sooner than a transfer of its own is done.
 	directMin = 128 << 10
@@ -25,8 +25,11 @@ const (
 // no copy into memory that the kernel must first find, no upload leaves behind
 // what would delay the syncs of others, and what is written once does not push
 // out what is read often. What is left at the end goes through the page cache.
-// One piece is written while the next is gathered. Whichever way, only a sync
-// makes it durable.
+// Whichever way, only a sync makes it durable.
+//
+// A large slice that lies in memory as it will lie in the file, as those of
+// seal.Writer do, is written from where it is. Others are gathered, and one
+// piece is written while the next is gathered.
 type output struct {
 	buf *[]byte // outputSize, aligned; filled by one goroutine
 	n   int     // bytes in buf
@@ -54,6 +57,13 @@ func newOutput(f *os.File, direct bool) *output {
 // Write appends p. An error may concern what was appended before.
 func (o *output) Write(p []byte) (n int, err error) {
 	for n < len(p) {
+		if m := o.whole(p[n:]); m > 0 {
+			if err := o.through(p[n:][:m]); err != nil {
+				return n, err
+			}
+			n += m
+			continue
+		}
 		if o.n == outputSize {
 			if err := o.handOver(); err != nil {
 				return n, err
@@ -63,6 +73,33 @@ func (o *output) Write(p []byte) (n int, err error) {
 		o.n, n = o.n+m, n+m
 	}
 	return n, nil
+}
+
+// whole returns how much of p can be written from where it is, up to the end of
+// a block: as far as p lies on blocks as it will in the file, and is worth it.
+func (o *output) whole(p []byte) int {
+	address := int(uintptr(unsafe.Pointer(unsafe.SliceData(p))))
+	if o.n >= directAlign || (address-o.n)&(directAlign-1) != 0 {
+		return 0
+	}
+	if n := (o.n+len(p))&^(directAlign-1) - o.n; n >= directMin {
+		return n
+	}
+	return 0
+}
+
+// through writes p, which whole has found fit, after the block that is begun.
+func (o *output) through(p []byte) error {
+	if err := o.wait(); err != nil {
+		return err
+	}
+	if o.n == 0 {
+		return o.send(p)
+	}
+	begun := (*o.buf)[:directAlign]
+	p = p[copy(begun[o.n:], p):]
+	o.n = 0
+	return o.send(begun, p)
 }
 
 // handOver has the full buffer written by another goroutine and gets an empty
@@ -104,16 +141,15 @@ func (o *output) flush() error {
 		}
 		rest = rest[whole:]
 	}
-	o.direct = false
+	if o.direct = false; len(rest) == 0 {
+		return nil
+	}
 	return o.send(rest)
 }
 
-// send writes p, which begins on a block and, while direct is set, is made of
-// whole ones.
-func (o *output) send(p []byte) error {
-	if len(p) == 0 {
-		return nil
-	}
+// send writes pieces, each of which begins on a block and, while direct is set,
+// is made of whole ones.
+func (o *output) send(pieces ...[]byte) error {
 	if o.direct != o.set {
 		switch err := setDirect(o.file, o.direct); {
 		case err == nil:
@@ -124,16 +160,38 @@ func (o *output) send(p []byte) error {
 			return err
 		}
 	}
-	_, err := o.file.WriteAt(p, o.sent)
+	n, err := writeAll(o.file, pieces, o.sent)
 	if o.set && errors.Is(err, unix.EINVAL) { // a device with larger blocks
 		o.direct = false
-		return o.send(p)
+		return o.send(pieces...)
 	}
 	if err == nil && !o.set {
-		err = writeback(o.file, o.sent, o.sent+int64(len(p)))
+		err = writeback(o.file, o.sent, o.sent+n)
 	}
-	o.sent += int64(len(p))
+	o.sent += n
 	return err
+}
+
+// writeAll writes pieces one after the other from offset on, and returns how
+// many bytes that were.
+func writeAll(f *os.File, pieces [][]byte, offset int64) (written int64, err error) {
+	begun, err := writev(f, pieces, offset)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range pieces {
+		if skip := min(begun, len(p)); skip > 0 {
+			p, begun, written = p[skip:], begun-skip, written+int64(skip)
+		}
+		if len(p) == 0 {
+			continue
+		}
+		n, err := f.WriteAt(p, offset+written)
+		if written += int64(n); err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // release gives the buffer back once nothing is being written any more.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -120,6 +121,79 @@ func TestOutputFails(t *testing.T) {
 		out := newOutput(readOnly, direct)
 		if err := pieces(out, make([]byte, outputSize), 1<<16); err == nil {
 			t.Errorf("direct %v: a file that cannot be written was written", direct)
+		}
+		out.release()
+		_ = readOnly.Close()
+	}
+}
+
+// placed returns content that lies in memory, modulo a block, as it will in a
+// file.
+func placed(size int) []byte {
+	b := make([]byte, size+directAlign)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (directAlign - 1)
+	b = b[skip:][:size]
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(b)
+	return b
+}
+
+// TestOutputFromPlace: what lies as it will in the file is not gathered, but
+// for the block that two slices share, and arrives whole on every volume.
+func TestOutputFromPlace(t *testing.T) {
+	content := placed(5*outputSize + 321)
+	for _, direct := range []bool{false, true} {
+		for _, piece := range []int{directMin + directAlign, directMin + directAlign + 1, outputSize + 77, 2*outputSize - 16, 5 * outputSize} {
+			t.Run(fmt.Sprintf("in %d direct %v", piece, direct), func(t *testing.T) {
+				f := outputFile(t)
+				out := newOutput(f, direct)
+				defer out.release()
+				whole := len(content) / piece * piece
+				for at := 0; at < whole; at += piece {
+					if n, err := out.Write(content[at:][:piece]); n != piece || err != nil {
+						t.Fatalf("%d of %d bytes: %v", n, piece, err)
+					}
+					if out.n >= directAlign || out.pending != nil {
+						t.Errorf("after %d bytes, %d are gathered", at+piece, out.n)
+					}
+				}
+				if err := pieces(out, content[whole:], piece); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := os.ReadFile(f.Name()); err != nil || !bytes.Equal(got, content) {
+					t.Errorf("%d bytes were written, others were read: %d, %v", len(content), len(got), err)
+				}
+			})
+		}
+	}
+}
+
+// TestOutputFromPlaceOnLargerBlocks: a device that refuses the block that two
+// slices share gets all through the page cache. A buffer at an odd address
+// stands for such a device.
+func TestOutputFromPlaceOnLargerBlocks(t *testing.T) {
+	f := outputFile(t)
+	content := placed(3*outputSize + 5)
+	out := newOutput(f, true)
+	odd := make([]byte, outputSize+directAlign+1)[1:][:outputSize]
+	out.buf = &odd
+	if err := pieces(out, content, outputSize+3); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(f.Name()); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes were written, others were read: %d, %v", len(content), len(got), err)
+	}
+}
+
+// TestOutputFromPlaceFails: that a write failed is told at once.
+func TestOutputFromPlaceFails(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		readOnly, err := os.Open(outputFile(t).Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := newOutput(readOnly, direct)
+		if n, err := out.Write(placed(outputSize)); n != 0 || err == nil {
+			t.Errorf("direct %v: a file that cannot be written took %d bytes", direct, n)
 		}
 		out.release()
 		_ = readOnly.Close()

@@ -31,6 +31,20 @@ func writeback(f *os.File, from, to int64) error {
 	return nil
 }
 
+// writev begins to write pieces at offset with one system call, and returns how
+// many bytes it wrote. It leaves a single piece to others.
+func writev(f *os.File, pieces [][]byte, offset int64) (n int, err error) {
+	if len(pieces) < 2 {
+		return 0, nil
+	}
+	for {
+		n, err = unix.Pwritev(int(f.Fd()), pieces, offset)
+		if !errors.Is(err, unix.EINTR) {
+			return max(n, 0), err
+		}
+	}
+}
+
 // setDirect sets or clears O_DIRECT. Setting it fails where the volume does not
 // know it.
 func setDirect(f *os.File, on bool) error {

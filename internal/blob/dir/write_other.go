@@ -11,6 +11,9 @@ import (
 // writeback does nothing here; the sync does it all.
 func writeback(*os.File, int64, int64) error { return nil }
 
+// writev leaves all to others.
+func writev(*os.File, [][]byte, int64) (int, error) { return 0, nil }
+
 // setDirect does nothing here: volumeOf knows no volume to use it on.
 func setDirect(*os.File, bool) error { return nil }
 
