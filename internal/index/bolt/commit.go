@@ -300,7 +300,8 @@ func (x *Index) carryOut(batch []*request, g *generation) (*pass, error) {
 	defer snapshots.Put(s)
 	p := &pass{snapshot: s, gen: g, op: x.op, head: x.head, sealer: x.sealer}
 	err := guard(func() error {
-		if err := x.begin(s); err != nil {
+		// With a view of its own it sees what became of the file's first pages.
+		if err := x.begin(s, true); err != nil {
 			return err
 		}
 		defer x.end(s)

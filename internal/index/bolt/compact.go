@@ -198,7 +198,7 @@ func (x *Index) copySome(c *compaction) (n int, err error) {
 	}
 	err = x.view(context.Background(), func(s *snapshot) error {
 		return c.update(func(tx *bbolt.Tx) error {
-			n, err = c.copyRange(s.tx, tx)
+			n, err = c.copyRange(s.file.tx, tx)
 			return err
 		})
 	})
@@ -275,7 +275,7 @@ func (x *Index) switchTo(c *compaction) error {
 	err := x.view(context.Background(), func(s *snapshot) error {
 		return c.update(func(tx *bbolt.Tx) error {
 			used = tx.Size()
-			return s.tx.Bucket(names[bucketMeta]).ForEach(tx.Bucket(names[bucketMeta]).Put)
+			return s.file.tx.Bucket(names[bucketMeta]).ForEach(tx.Bucket(names[bucketMeta]).Put)
 		})
 	})
 	if err != nil {
@@ -296,7 +296,7 @@ func (x *Index) switchTo(c *compaction) error {
 	x.copying = nil
 	x.gate.Lock()
 	x.store = newStore(c.db, room)
-	old.retire()
+	x.retireStore(old)
 	x.gate.Unlock()
 	err = x.fault("switched")
 	if err == nil {

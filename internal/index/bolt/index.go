@@ -232,7 +232,7 @@ func (x *Index) Stats() efs.IndexStats {
 	size := st.room.size.Load()
 	free := int64(st.db.Stats().FreeAlloc)
 	_ = x.view(context.Background(), func(s *snapshot) error { // a closed index has no end to tell of
-		free += max(0, size-s.tx.Size())
+		free += max(0, size-s.file.tx.Size())
 		return nil
 	})
 	return efs.IndexStats{
@@ -280,7 +280,7 @@ func (x *Index) Close() error {
 	x.gate.Lock()
 	st := x.store
 	if !st.retired {
-		st.retire()
+		x.retireStore(st)
 	}
 	x.gate.Unlock()
 	<-st.closed

@@ -116,7 +116,7 @@ func Open(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (x *Index
 			if err := verifyFile(tx, fs); err != nil {
 				return err
 			}
-			s := &snapshot{tx: tx, seq: newest}
+			s := &snapshot{file: &fileView{tx: tx, single: true}, seq: newest}
 			if head, err = verifyHead(s, fs, sealer); err != nil {
 				return err
 			}

@@ -11,12 +11,16 @@ import (
 // the file. What it returns is valid until it ends.
 type snapshot struct {
 	store *store
-	tx    *bbolt.Tx
+	file  *fileView
 	gens  []*generation // newest first
 	seq   uint64        // of the last operation that it shows
 
-	buckets [numBuckets]*bbolt.Bucket // of tx, as far as they were asked for
-	held    [maxSegments + 1]*generation
+	held [maxSegments + 1]*generation
+
+	// Cursors for single keys, kept from snapshot to snapshot while the view
+	// of the file is the same.
+	cursors   [numBuckets]*bbolt.Cursor
+	cursorsOf *fileView
 }
 
 var snapshots = sync.Pool{New: func() any { return new(snapshot) }}
@@ -28,15 +32,24 @@ func (s *snapshot) get(bucket byte, key []byte) []byte {
 			return v
 		}
 	}
-	return s.bucket(bucket).Get(key)
+	if k, v := s.finder(bucket).Seek(key); bytes.Equal(k, key) {
+		return v
+	}
+	return nil
 }
 
-func (s *snapshot) bucket(b byte) *bbolt.Bucket {
-	if s.buckets[b] == nil {
-		s.buckets[b] = s.tx.Bucket(bucketName(b))
+// finder returns the cursor that looks up single keys of a bucket.
+func (s *snapshot) finder(b byte) *bbolt.Cursor {
+	if s.cursorsOf != s.file {
+		s.cursors, s.cursorsOf = [numBuckets]*bbolt.Cursor{}, s.file
 	}
-	return s.buckets[b]
+	if s.cursors[b] == nil {
+		s.cursors[b] = s.bucket(b).Cursor()
+	}
+	return s.cursors[b]
 }
+
+func (s *snapshot) bucket(b byte) *bbolt.Bucket { return s.file.bucket(b) }
 
 // last returns the highest key of a bucket that lies before bound (nil: of
 // all), and its value. A nil key: there is none.

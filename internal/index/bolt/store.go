@@ -15,6 +15,8 @@ type store struct {
 
 	readers int           // guarded by Index.gate
 	retired bool          // likewise: no reader begins any more
+	writing bool          // likewise
+	shared  *fileView     // likewise
 	closed  chan struct{} // closed when err is set
 	err     error
 }
@@ -23,10 +25,11 @@ func newStore(db *bbolt.DB, room *room) *store {
 	return &store{db: db, room: room, closed: make(chan struct{})}
 }
 
-// retire closes a store when its last reader has ended. x.gate is held. (bbolt's
-// own waiting for readers would keep them from ending.)
-func (st *store) retire() {
+// retireStore closes a store when its last reader has ended. x.gate is held.
+// (bbolt's own waiting for readers would keep them from ending.)
+func (x *Index) retireStore(st *store) {
 	st.retired = true
+	x.unshare(st)
 	st.room.gone.Store(true)
 	if st.readers == 0 {
 		go func() {
@@ -52,7 +55,7 @@ func (x *Index) view(ctx context.Context, fn func(s *snapshot) error) error {
 	s := snapshots.Get().(*snapshot)
 	defer snapshots.Put(s)
 	err := guard(func() error {
-		if err := x.begin(s); err != nil {
+		if err := x.begin(s, false); err != nil {
 			return err
 		}
 		defer x.end(s)
@@ -64,8 +67,8 @@ func (x *Index) view(ctx context.Context, fn func(s *snapshot) error) error {
 	return err
 }
 
-// begin takes a snapshot.
-func (x *Index) begin(s *snapshot) error {
+// begin takes a snapshot, with a view of the file of its own if it wants that.
+func (x *Index) begin(s *snapshot, own bool) error {
 	x.gate.Lock()
 	defer x.gate.Unlock()
 	switch {
@@ -74,13 +77,14 @@ func (x *Index) begin(s *snapshot) error {
 	case x.store.retired:
 		return errClosed
 	}
-	err := guard(func() (err error) { s.tx, err = x.store.db.Begin(false); return err })
+	file, err := x.fileView(own)
 	if errors.Is(err, errPanicked) {
 		x.setWedged()
 	}
 	if err != nil {
 		return err
 	}
+	s.file = file
 	s.store, s.seq = x.store, x.visible
 	s.store.readers++
 	s.gens = s.held[:copy(s.held[:], x.gens)]
@@ -94,18 +98,16 @@ func (x *Index) begin(s *snapshot) error {
 func (x *Index) end(s *snapshot) {
 	x.gate.Lock()
 	defer x.gate.Unlock()
-	if !x.isWedged() {
-		_ = s.tx.Rollback() // ends a reader; cannot fail
-	}
+	x.leave(s.file)
 	for _, g := range s.gens {
 		if g.readers--; g.flushed && g.readers == 0 {
 			x.reuse(g)
 		}
 	}
 	if s.store.readers--; s.store.retired && s.store.readers == 0 {
-		s.store.retire()
+		x.retireStore(s.store)
 	}
-	*s = snapshot{}
+	*s = snapshot{cursors: s.cursors, cursorsOf: s.cursorsOf}
 }
 
 // write runs fn in a transaction of the file, which may use the reserve if it
@@ -117,6 +119,8 @@ func (x *Index) write(givesBack bool, fn func(tx *bbolt.Tx) error, commit func(*
 			return errWedged
 		}
 		st := x.current()
+		x.writing(st, true)
+		defer x.writing(st, false)
 		var tx *bbolt.Tx
 		err := guard(func() (err error) { tx, err = st.db.Begin(true); return err })
 		if errors.Is(err, errPanicked) {
@@ -142,6 +146,7 @@ func (x *Index) write(givesBack bool, fn func(tx *bbolt.Tx) error, commit func(*
 		if err := commit(tx); err != nil {
 			return err
 		}
+		x.writing(st, false)
 		return x.measure()
 	})
 }
@@ -150,7 +155,7 @@ func (x *Index) write(givesBack bool, fn func(tx *bbolt.Tx) error, commit func(*
 func (x *Index) measure() error {
 	return x.view(context.Background(), func(s *snapshot) error {
 		stats := s.store.db.Stats()
-		s.store.room.note(s.tx.Size(), int64(s.store.db.Info().PageSize), &stats)
+		s.store.room.note(s.file.tx.Size(), int64(s.store.db.Info().PageSize), &stats)
 		return nil
 	})
 }
