@@ -146,6 +146,34 @@ func TestSessionWithoutACertificate(t *testing.T) {
 	a.do("PUT", "/data/f", "x").want(201)
 }
 
+// Where no certificate is demanded, one that was stolen gives nobody's session
+// another name.
+func TestACertificateOfAnotherThanTheSessions(t *testing.T) {
+	w := newWorld(t, func(_ *node.Config, _ *Config, l *Listener) { l.Factors = Factors{Basic: true, Token: true} })
+	begin := func(name, fs string) *actor {
+		a := w.dial()
+		nonce, message := a.hello(name, fs)
+		var c struct{ Token, Basic string }
+		a.json("POST", "/auth/session", map[string]string{"user": name, "fs": fs, "nonce": nonce,
+			"signature": sign(w.people[name+"@"+fs].key, message)}).want(200).into(&c)
+		a.token, a.basic = c.Token, c.Basic
+		return a
+	}
+	alice := begin("alice", "docs")
+	alice.do("PUT", "/data/f", "x").want(201)
+	for _, thief := range []*actor{begin("bob", "docs"), begin("carol", "other")} {
+		stolen := w.dial(w.people["alice@docs"].cert)
+		stolen.token, stolen.basic = thief.token, thief.basic
+		for range 2 { // the second time as the connection may remember it
+			stolen.do("GET", "/data/f", nil).wantProblem(sessionBound)
+			stolen.do("PUT", "/data/f", "y").wantProblem(sessionBound)
+		}
+	}
+	own := w.dial(w.people["alice@docs"].cert)
+	own.token, own.basic = alice.token, alice.basic
+	own.do("GET", "/data/f", nil).want(200)
+}
+
 func TestHandshakeAttacks(t *testing.T) {
 	w := newWorld(t)
 	alice, bob := w.people["alice@docs"], w.people["bob@docs"]

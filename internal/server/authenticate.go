@@ -43,6 +43,9 @@ func (x *exchange) authenticate(n needs) error {
 		}
 		who.fs, who.users, who.fsName, who.user = f.FS, f.Users, s.FS, s.User
 	}
+	if who.fsName != s.FS || who.user != s.User { // a session that is bound to no certificate, over somebody else's
+		return sessionProblem(session.ErrBound)
+	}
 	who.session = s
 	x.who = who
 	return nil
