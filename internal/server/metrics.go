@@ -86,7 +86,7 @@ func (s *Server) sessionCount() float64 {
 }
 
 func (s *Server) readyGauge() float64 {
-	if ok, _ := s.node.Ready(); ok && !s.stopping.Load() {
+	if ok, reasons := s.node.Ready(); ok && len(reasons) == 0 && !s.stopping.Load() {
 		return 1
 	}
 	return 0
