@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -144,6 +145,11 @@ func (x *Index) take(batch []*request) []*request {
 				return nil
 			}
 			x.work.Wait()
+			// Let those who are about to commit do it first: each that shares
+			// the sync saves one.
+			x.mu.Unlock()
+			runtime.Gosched()
+			x.mu.Lock()
 		}
 		n, ops, size := 0, 0, 0
 		for _, r := range x.queue {
