@@ -120,7 +120,12 @@ func (t *tlsServer) serve(raw net.Conn) {
 		t.chosen.give(c)
 		return
 	}
-	t.http1.ServeConn(withConn(t.s.base, c), c)
+	ctx, cancel := context.WithCancel(withConn(t.s.base, c))
+	defer cancel()
+	if k := connOf(ctx); k != nil {
+		k.cancel.Store(&cancel)
+	}
+	t.http1.ServeConn(ctx, c)
 }
 
 func (t *tlsServer) shakeHands(c *tls.Conn) error {

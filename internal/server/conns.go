@@ -18,6 +18,7 @@ type conn struct {
 	home   *conns
 	judged atomic.Pointer[judgement]
 	proven atomic.Pointer[proof]
+	cancel atomic.Pointer[context.CancelFunc] // of its requests' context; nil: what serves it notices by itself
 }
 
 // proof is a session that was found by credentials which came over this
@@ -56,9 +57,14 @@ type judgement struct {
 }
 
 // Close closes the connection at once, without a word of TLS, and forgets it.
+// Then it ends what its requests are at: some neither read nor write for long.
 func (c *conn) Close() error {
 	c.home.remove(c)
-	return c.Conn.Close()
+	err := c.Conn.Close()
+	if cancel := c.cancel.Load(); cancel != nil {
+		(*cancel)()
+	}
+	return err
 }
 
 // conns are the open connections of a server.

@@ -413,6 +413,33 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
+// A user who is deleted gets nothing more done, whatever request is under way:
+// here one whose body, which nobody reads, hides that the connection is gone.
+func TestACopyEndsWithItsUser(t *testing.T) {
+	w := newWorld(t)
+	a := w.as("alice@docs")
+	const files = 300
+	for i := range files {
+		a.do("PUT", fmt.Sprintf("/data/from/%d", i), "x").want(201)
+	}
+	c := a.raw()
+	_, err := io.WriteString(c, a.head("COPY", "/data/from", "Destination: /data/to\r\nContent-Length: 5\r\n"))
+	must(t, err)
+	f, err := w.node.FS("docs")
+	must(t, err)
+	copied := func() int {
+		entries, _, err := f.List(t.Context(), "", listAll)
+		must(t, err)
+		return len(entries) - files - 2
+	}
+	eventually(t, "the copy has begun", func() bool { return copied() > 0 })
+	must(t, f.Users.DeleteUser(t.Context(), "alice"))
+	eventually(t, "the request has ended", func() bool { return w.server.work.Load() == 0 })
+	if n := copied(); n == files {
+		t.Errorf("all %d files were copied", n)
+	}
+}
+
 // What goes wrong before there is a request concerns its connection alone.
 func TestAPanicInAHandshakeEndsOneConnection(t *testing.T) {
 	var armed atomic.Bool
