@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,7 +30,11 @@ func (p *process) start(dir, name string, env []string, bin string, args ...stri
 	}
 	defer out.Close()
 	p.cmd = exec.Command(bin, args...)
-	p.cmd.Env = append(os.Environ(), env...)
+	// What tunes a Go program here is not meant for the servers.
+	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "GOMAXPROCS=") || strings.HasPrefix(v, "GOGC=") || strings.HasPrefix(v, "GOMEMLIMIT=")
+	})
+	p.cmd.Env = append(own, env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	// In a group of its own, Ctrl-C reaches it through Stop only; and it ends
 	// should this process be killed.
