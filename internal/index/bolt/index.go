@@ -111,9 +111,9 @@ type Index struct {
 	// wedged is closed when bbolt has panicked with its locks held, as it does
 	// where somebody overwrites the file's first pages while it is open.
 	// Nothing may ask it for anything then, not even to close. Readers begin
-	// and end under gate, so that none waits for a lock that nobody gives
-	// back; only committer and flusher can be caught by that, and nobody waits
-	// for them.
+	// under gate, so that none waits for a lock that nobody gives back; only
+	// committer and flusher, and a reader that ends at that very moment, can be
+	// caught by that, and nobody waits for them.
 	wedged chan struct{}
 	wedge  sync.Once
 

@@ -116,7 +116,7 @@ func Open(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (x *Index
 			if err := verifyFile(tx, fs); err != nil {
 				return err
 			}
-			s := &snapshot{file: &fileView{tx: tx, single: true}, seq: newest}
+			s := &snapshot{file: &fileView{tx: tx}, seq: newest}
 			if head, err = verifyHead(s, fs, sealer); err != nil {
 				return err
 			}
@@ -211,6 +211,9 @@ func letGo(file *os.File) {
 	_ = file.Close()
 }
 
+// leastMap is how long the map is at least. A variable for tests.
+var leastMap int64 = 64 << 30
+
 // mapSizes returns the sizes of the memory map to try, largest first. The map
 // is far larger than the file, as growing it would wait for every reader;
 // addresses cost nothing where the process has them.
@@ -218,7 +221,7 @@ func mapSizes(file int64) []int {
 	if strconv.IntSize == 32 {
 		return []int{256 << 20, 0}
 	}
-	top := max(64<<30, 4*file)
+	top := max(leastMap, 4*file)
 	if top > math.MaxInt/2 {
 		top = file
 	}

@@ -96,9 +96,9 @@ func (x *Index) begin(s *snapshot, own bool) error {
 
 // end gives up a snapshot.
 func (x *Index) end(s *snapshot) {
+	x.leave(s.file)
 	x.gate.Lock()
 	defer x.gate.Unlock()
-	x.leave(s.file)
 	for _, g := range s.gens {
 		if g.readers--; g.flushed && g.readers == 0 {
 			x.reuse(g)

@@ -1,20 +1,23 @@
 package bolt
 
-import "go.etcd.io/bbolt"
+import (
+	"sync/atomic"
+
+	"go.etcd.io/bbolt"
+)
 
 // fileView is a read transaction of the file. Readers share one for as long as
 // the file is not written: to begin their own would be a third of what a
 // lookup costs.
 //
 // bbolt wants a transaction used by one goroutine, since opening a bucket and
-// ending a transaction change it. Here both happen under Index.gate; what
-// readers do at the same time, with cursors of their own in buckets that are
+// ending a transaction change it. Here buckets are opened under Index.gate, and
+// who ends it is the last to use it; what readers do at the same time, with cursors of their own in buckets that are
 // open, changes nothing but bbolt's atomic counters.
 type fileView struct {
 	tx      *bbolt.Tx
 	buckets [numBuckets]*bbolt.Bucket
-	readers int  // guarded by Index.gate
-	single  bool // nobody else joins: it ends with its last reader
+	users   atomic.Int32 // its readers, and the store while it is shared; it ends with the last of them
 }
 
 // fileView returns the transaction for one more reader, one of its own if it
@@ -28,7 +31,7 @@ func (x *Index) fileView(own bool) (v *fileView, err error) {
 			if err != nil {
 				return err
 			}
-			if v = (&fileView{tx: tx, single: own}); !own {
+			if v = (&fileView{tx: tx}); !own {
 				v.openAll()
 			}
 			return nil
@@ -37,10 +40,11 @@ func (x *Index) fileView(own bool) (v *fileView, err error) {
 			return nil, err
 		}
 		if !own {
+			v.users.Add(1)
 			st.shared = v
 		}
 	}
-	v.readers++
+	v.users.Add(1)
 	return v, nil
 }
 
@@ -62,26 +66,20 @@ func (v *fileView) bucket(b byte) *bbolt.Bucket {
 	return v.buckets[b]
 }
 
-// leave ends a reader's use of a view. x.gate is held.
+// leave ends one use of a view. Readers must call it without x.gate: whoever
+// holds that may be waiting for a writer that makes bbolt's map of the file
+// longer, and the writer waits for them.
 func (x *Index) leave(v *fileView) {
-	if v.readers--; v.single && v.readers == 0 {
-		x.endView(v)
+	if v.users.Add(-1) == 0 && !x.isWedged() {
+		_ = v.tx.Rollback() // ends a reader; cannot fail
 	}
 }
 
 // unshare lets nobody else share the view of a store. x.gate is held.
 func (x *Index) unshare(st *store) {
 	if v := st.shared; v != nil {
-		st.shared, v.single = nil, true
-		if v.readers == 0 {
-			x.endView(v)
-		}
-	}
-}
-
-func (x *Index) endView(v *fileView) {
-	if !x.isWedged() {
-		_ = v.tx.Rollback() // ends a reader; cannot fail
+		st.shared = nil
+		x.leave(v)
 	}
 }
 
