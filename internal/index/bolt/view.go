@@ -12,8 +12,9 @@ import (
 //
 // bbolt wants a transaction used by one goroutine, since opening a bucket and
 // ending a transaction change it. Here buckets are opened under Index.gate, and
-// who ends it is the last to use it; what readers do at the same time, with cursors of their own in buckets that are
-// open, changes nothing but bbolt's atomic counters.
+// the last user ends it; what readers do at the same time, with cursors of
+// their own in buckets that are open, changes nothing but bbolt's atomic
+// counters.
 type fileView struct {
 	tx      *bbolt.Tx
 	buckets [numBuckets]*bbolt.Bucket
