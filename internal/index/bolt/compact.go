@@ -22,7 +22,7 @@ const (
 	compactAbove = 64 << 20 // free bytes
 	compactRatio = 3
 
-	compactStep  = 1 << 20 // bytes copied while the flusher waits
+	compactStep  = 4 << 20 // bytes copied while the flusher waits
 	compactSync  = 32 << 20
 	compactShare = 3                // rests this many times as long as it works
 	compactRetry = 10 * time.Minute // after it failed
@@ -160,8 +160,7 @@ func removeIfThere(path string) error {
 func (x *Index) copyAll(ctx context.Context, c *compaction) error {
 	unsynced := 0
 	for {
-		began := time.Now()
-		n, err := x.copySome(c)
+		n, worked, err := x.copySome(c)
 		if err != nil || c.bucket == bucketMeta {
 			return err
 		}
@@ -172,7 +171,7 @@ func (x *Index) copyAll(ctx context.Context, c *compaction) error {
 			}
 		}
 		select {
-		case <-time.After(compactShare * time.Since(began)):
+		case <-time.After(compactShare * worked):
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-x.closed:
@@ -183,18 +182,20 @@ func (x *Index) copyAll(ctx context.Context, c *compaction) error {
 	}
 }
 
-// copySome copies on from the compaction's place. It keeps the file from being
-// written meanwhile.
-func (x *Index) copySome(c *compaction) (n int, err error) {
+// copySome copies on from the compaction's place, and tells how long it kept the
+// file from being written. (To count its own waiting for the flusher would make
+// it slowest where many free pages make each flush slow.)
+func (x *Index) copySome(c *compaction) (n int, worked time.Duration, err error) {
 	x.writer.Lock()
 	defer x.writer.Unlock()
+	began := time.Now()
 	if c.bucket == 0 && c.key == nil {
 		c.bucket, x.copying = 1, c
 	} else if x.copying != c {
-		return 0, errGivenUp
+		return 0, 0, errGivenUp
 	}
 	if err := x.fault("copy"); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	err = x.view(context.Background(), func(s *snapshot) error {
 		return c.update(func(tx *bbolt.Tx) error {
@@ -202,7 +203,7 @@ func (x *Index) copySome(c *compaction) (n int, err error) {
 			return err
 		})
 	})
-	return n, err
+	return n, time.Since(began), err
 }
 
 // update is bbolt's Update, with what a damaged file does caught.
