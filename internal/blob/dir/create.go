@@ -33,7 +33,7 @@ func (s *Store) Create(ctx context.Context, id efs.ID) (efs.NewBlob, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create blob: %w", classify(err))
 	}
-	return &newBlob{store: s, id: id, file: f, out: newOutput(f, s.volume.direct)}, nil
+	return &newBlob{store: s, id: id, file: f, out: newOutput(f, s.volume.direct, &s.pace)}, nil
 }
 
 func (s *Store) create(id efs.ID) (*os.File, error) {

@@ -39,7 +39,9 @@
 // by spares a copy into memory that the kernel would have to find first, leaves
 // nothing behind an upload for which the syncs of others would wait, and keeps
 // in the page cache what is read. The first reading after a large store comes
-// from the disk. On other volumes large blobs are sent to the disk while they
+// from the disk. All uploads together have the device make durable what it was
+// given as often as that is a few MiB, since whoever syncs a few bytes waits for
+// all of it. On other volumes large blobs are sent to the disk while they
 // are written.
 //
 // # Who can write the volume

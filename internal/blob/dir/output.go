@@ -34,6 +34,8 @@ type output struct {
 	buf *[]byte // outputSize, aligned; filled by one goroutine
 	n   int     // bytes in buf
 
+	pace *pace
+
 	pending chan error // of the piece that is being written; nil: none is
 	// What follows is the writing goroutine's while pending is set.
 	file   *os.File
@@ -50,8 +52,8 @@ var outputs = sync.Pool{New: func() any {
 	return &b
 }}
 
-func newOutput(f *os.File, direct bool) *output {
-	return &output{file: f, direct: direct, buf: outputs.Get().(*[]byte)}
+func newOutput(f *os.File, direct bool, p *pace) *output {
+	return &output{file: f, direct: direct, pace: p, buf: outputs.Get().(*[]byte)}
 }
 
 // Write appends p. An error may concern what was appended before.
@@ -165,7 +167,11 @@ func (o *output) send(pieces ...[]byte) error {
 		o.direct = false
 		return o.send(pieces...)
 	}
-	if err == nil && !o.set {
+	switch {
+	case err != nil:
+	case o.set:
+		err = o.pace.wrote(o.file, n)
+	default:
 		err = writeback(o.file, o.sent, o.sent+n)
 	}
 	o.sent += n

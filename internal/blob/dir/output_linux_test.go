@@ -50,7 +50,7 @@ func TestOutput(t *testing.T) {
 					}
 					t.Run(fmt.Sprintf("%d in %d direct %v", size, piece, direct), func(t *testing.T) {
 						f := outputFile(t)
-						out := newOutput(f, direct)
+						out := newOutput(f, direct, new(pace))
 						err := pieces(out, content[:size], piece)
 						out.release()
 						if err != nil {
@@ -83,7 +83,7 @@ func TestOutputIsDirect(t *testing.T) {
 		}
 		return flags&unix.O_DIRECT != 0
 	}
-	out := newOutput(f, true)
+	out := newOutput(f, true, new(pace))
 	defer out.release()
 	_, err := out.Write(make([]byte, outputSize+1))
 	if err := errors.Join(err, out.wait()); err != nil || !isDirect() {
@@ -99,7 +99,7 @@ func TestOutputIsDirect(t *testing.T) {
 func TestOutputOnLargerBlocks(t *testing.T) {
 	f := outputFile(t)
 	content := bytes.Repeat([]byte("sealed"), outputSize/3)
-	out := newOutput(f, true)
+	out := newOutput(f, true, new(pace))
 	odd := make([]byte, outputSize+directAlign+1)[1:][:outputSize]
 	out.buf = &odd
 	if err := pieces(out, content, 100_000); err != nil {
@@ -118,7 +118,7 @@ func TestOutputFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := newOutput(readOnly, direct)
+		out := newOutput(readOnly, direct, new(pace))
 		if err := pieces(out, make([]byte, outputSize), 1<<16); err == nil {
 			t.Errorf("direct %v: a file that cannot be written was written", direct)
 		}
@@ -145,7 +145,7 @@ func TestOutputFromPlace(t *testing.T) {
 		for _, piece := range []int{directMin + directAlign, directMin + directAlign + 1, outputSize + 77, 2*outputSize - 16, 5 * outputSize} {
 			t.Run(fmt.Sprintf("in %d direct %v", piece, direct), func(t *testing.T) {
 				f := outputFile(t)
-				out := newOutput(f, direct)
+				out := newOutput(f, direct, new(pace))
 				defer out.release()
 				whole := len(content) / piece * piece
 				for at := 0; at < whole; at += piece {
@@ -173,7 +173,7 @@ func TestOutputFromPlace(t *testing.T) {
 func TestOutputFromPlaceOnLargerBlocks(t *testing.T) {
 	f := outputFile(t)
 	content := placed(3*outputSize + 5)
-	out := newOutput(f, true)
+	out := newOutput(f, true, new(pace))
 	odd := make([]byte, outputSize+directAlign+1)[1:][:outputSize]
 	out.buf = &odd
 	if err := pieces(out, content, outputSize+3); err != nil {
@@ -191,7 +191,7 @@ func TestOutputFromPlaceFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := newOutput(readOnly, direct)
+		out := newOutput(readOnly, direct, new(pace))
 		if n, err := out.Write(placed(outputSize)); n != 0 || err == nil {
 			t.Errorf("direct %v: a file that cannot be written took %d bytes", direct, n)
 		}

@@ -45,7 +45,8 @@ type Store struct {
 	closed bool
 	idle   *sync.Cond // no users any more
 
-	freshSync shared       // syncs of .new
+	freshSync shared // syncs of .new
+	pace      pace
 	unsettled atomic.Int64 // blobs in .new
 	crowded   int64        // how many blobs may lie there before Commit settles
 }
