@@ -92,7 +92,7 @@ Environment:
 	f.BoolVar(&s.asJSON, "json", false, "print the result as JSON")
 	f.StringVar(&s.passphraseFile, "passphrase-file", "", "file with the passphrase of the key, instead of asking")
 	// It fails only for a flag that there is not.
-	_ = cmd.RegisterFlagCompletionFunc("remote", completeRemotes)
+	_ = cmd.RegisterFlagCompletionFunc("remote", remotes.Complete)
 	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(modes, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -223,19 +223,4 @@ func graceful(ctx context.Context) (context.Context, context.CancelFunc) {
 		}
 	})
 	return late, func() { stop(); cancel() }
-}
-
-// completeRemotes offers the names of remotes.
-func completeRemotes(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-	all, err := remotes.Load()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for name, r := range all.Remotes {
-		if strings.HasPrefix(name, typed) {
-			names = append(names, name+"\t"+r.User+"@"+r.FS)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -16,21 +16,6 @@ func printJSON(cmd *cobra.Command, v any) error {
 	return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 }
 
-// completeRemoteNames offers the names of remotes.
-func completeRemoteNames(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-	all, err := remotes.Load()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for name, r := range all.Remotes {
-		if strings.HasPrefix(name, typed) {
-			names = append(names, name+"\t"+r.User+"@"+r.FS)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
 // completionTime bounds how long a person who pressed TAB waits.
 const completionTime = 5 * time.Second
 
@@ -42,7 +27,7 @@ const maxCompletions = 200
 func (a *app) completePlaces(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	name, path, ok := splitRemote(typed)
 	if !ok {
-		names, _ := completeRemoteNames(cmd, nil, typed)
+		names, _ := remotes.Complete(cmd, nil, typed)
 		for i, n := range names {
 			remote, what, _ := strings.Cut(n, "\t")
 			names[i] = remote + ":/\t" + what

@@ -193,7 +193,7 @@ func remoteRemoveCommand() *cobra.Command {
 		Short:             "Forget a name; files, keys and certificates stay",
 		Example:           "  efs remote remove drive",
 		Args:              args(cobra.ExactArgs(1)),
-		ValidArgsFunction: completeRemoteNames,
+		ValidArgsFunction: remotes.Complete,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := remotes.Load()
 			if err != nil {
