@@ -73,11 +73,17 @@ func (p *put) run(ctx context.Context, body io.Reader) (PutResult, error) {
 
 // welcome judges, before any of a body is read, whether it may be stored.
 func (p *put) welcome(ctx context.Context) error {
+	_, err := p.locate(ctx)
+	return err
+}
+
+// locate looks the path up and judges whether a file may be stored there.
+func (p *put) locate(ctx context.Context) (*spot, error) {
 	s, err := p.fs.locate(ctx, p.segs)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return p.admit(s)
+	return s, p.admit(s)
 }
 
 // readUpTo fills b from r and tells whether r ended before. Unlike io.ReadFull
@@ -160,11 +166,8 @@ func (fs *FS) fill(e *efs.Entry, content efs.ID, info seal.Info, inline bool) {
 // the transaction that makes the entry.
 func (p *put) small(ctx context.Context, plain []byte) error {
 	return retry(func() error {
-		s, err := p.fs.locate(ctx, p.segs)
+		s, err := p.locate(ctx)
 		if err != nil {
-			return err
-		}
-		if err := p.admit(s); err != nil {
 			return err
 		}
 		t := p.fs.begin(p.o.Who)

@@ -71,11 +71,8 @@ func (p *put) write(ctx context.Context, dst io.Writer, params *seal.Params, bod
 	if err := p.checkDigest(sum[:]); err != nil {
 		return info, err
 	}
-	s, err := p.fs.locate(ctx, p.segs)
+	s, err := p.locate(ctx)
 	if err != nil {
-		return info, err
-	}
-	if err := p.admit(s); err != nil {
 		return info, err
 	}
 	e := p.entry(s, p.fs.begin(p.o.Who))
@@ -90,11 +87,8 @@ func (p *put) write(ctx context.Context, dst io.Writer, params *seal.Params, bod
 // belongs to another file than the trailer names, a content record says so:
 // with one or the other every blob leads to its file.
 func (p *put) refer(ctx context.Context, id efs.ID, info seal.Info) error {
-	s, err := p.fs.locate(ctx, p.segs)
+	s, err := p.locate(ctx)
 	if err != nil {
-		return err
-	}
-	if err := p.admit(s); err != nil {
 		return err
 	}
 	t := p.fs.begin(p.o.Who)
