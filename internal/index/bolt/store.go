@@ -146,7 +146,6 @@ func (x *Index) write(givesBack bool, fn func(tx *bbolt.Tx) error, commit func(*
 		if err := commit(tx); err != nil {
 			return err
 		}
-		x.writing(st, false)
 		return x.measure()
 	})
 }
