@@ -86,6 +86,8 @@ var (
 	ErrRolledBack   = errors.New("older than its anchor")        // an index from the past was put back
 	ErrUnavailable  = errors.New("temporarily unavailable")      // a KMS or store that does not answer: retry
 	ErrRefused      = errors.New("refused")                      // a KMS or policy that says no
+	ErrUnsupported  = errors.New("not supported")                // by this provider or engine, whatever the state of things
+	ErrForgotten    = errors.New("forgotten")                    // its key was destroyed on purpose
 )
 
 var fsName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,62}$`)
@@ -137,6 +139,7 @@ type Extent struct {
 	Content ID    `cbor:"4,keyasint"`           //
 	Inline  bool  `cbor:"5,keyasint,omitempty"` // the sealed file is a record of SpaceInline, not a blob
 	Policy  int   `cbor:"6,keyasint,omitempty"` // version of the policy it was sealed under
+	Epoch   int   `cbor:"7,keyasint,omitempty"` // of the keys it was sealed with; 0: not noted, or sealed with a unit key
 }
 
 // Entry is what the index holds for one name in one directory. Encoded as
@@ -592,13 +595,21 @@ type KeyInfo struct {
 	Version  int       `json:"version"` // newest; older ones still unwrap
 	Created  time.Time `json:"created"`
 	DeleteAt time.Time `json:"delete_at,omitzero"`
+	KeyOptions
+}
+
+// KeyOptions are what an administrator may say about a master key. They are
+// not secret.
+type KeyOptions struct {
+	Description string            `json:"description,omitempty"` // up to 1,024 bytes
+	Tags        map[string]string `json:"tags,omitempty"`        // up to 50
 }
 
 // KMS wraps keys under master keys that never leave it. Methods are safe for
 // concurrent use. Errors: ErrNotFound (no such key), ErrRefused (disabled or
 // not permitted), ErrUnavailable (no answer), ErrWrongKey (the wrapped bytes
-// are not of this key or not of this binding). Implementations pass
-// internal/kms/kmstest.
+// are not of this key or not of this binding), ErrUnsupported (what is done
+// with this provider's own tools). Implementations pass internal/kms/kmstest.
 type KMS interface {
 	// Name is the provider's name in policies.
 	Name() string
@@ -608,12 +619,24 @@ type KMS interface {
 	// wipes the result.
 	Unwrap(ctx context.Context, id string, wrapped []byte, b Binding) ([]byte, error)
 	// CreateKey makes a master key. ErrExists.
-	CreateKey(ctx context.Context, id string) (KeyInfo, error)
+	CreateKey(ctx context.Context, id string, o KeyOptions) (KeyInfo, error)
+	// UpdateKey replaces what is said about a master key.
+	UpdateKey(ctx context.Context, id string, o KeyOptions) (KeyInfo, error)
 	// DescribeKey and ListKeys tell about keys; ListKeys by id.
 	DescribeKey(ctx context.Context, id string) (KeyInfo, error)
 	ListKeys(ctx context.Context) ([]KeyInfo, error)
 	// RotateKey adds a version. What older versions wrapped still unwraps.
 	RotateKey(ctx context.Context, id string) (KeyInfo, error)
+	// EnableKey and DisableKey change whether a master key wraps and unwraps.
+	// ErrRefused for one that is to be deleted: cancel that first.
+	EnableKey(ctx context.Context, id string) (KeyInfo, error)
+	DisableKey(ctx context.Context, id string) (KeyInfo, error)
+	// ScheduleDeletion disables a master key and destroys it, with all that it
+	// wraps, when wait is over; ErrBadInput where wait is shorter than the
+	// provider allows. CancelDeletion leaves the key disabled; ErrRefused if
+	// none is scheduled.
+	ScheduleDeletion(ctx context.Context, id string, wait time.Duration) (KeyInfo, error)
+	CancelDeletion(ctx context.Context, id string) (KeyInfo, error)
 	// Ready is nil if the KMS would answer now.
 	Ready(ctx context.Context) error
 }

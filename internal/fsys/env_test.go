@@ -81,7 +81,7 @@ func (e *env) openRing() {
 	e.check(err)
 	kms, err := local.Open(box)
 	e.check(err)
-	_, err = kms.CreateKey(ctx, "default")
+	_, err = kms.CreateKey(ctx, "default", efs.KeyOptions{})
 	e.check(err)
 	e.ring, err = keyring.Open(e.path("keys.db"), map[string]efs.KMS{"local": kms}, keyring.Options{})
 	e.check(err)

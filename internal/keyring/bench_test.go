@@ -89,7 +89,7 @@ func newKMS(t *testing.T, name string) *fakeKMS {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
-	if _, err := k.CreateKey(t.Context(), "default"); err != nil {
+	if _, err := k.CreateKey(t.Context(), "default", efs.KeyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return &fakeKMS{KMS: k, name: name}

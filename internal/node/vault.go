@@ -58,7 +58,7 @@ func defaultKey(kms *local.KMS) error {
 	id := efs.DefaultPolicy().Stages[0].KeyID
 	_, err := kms.DescribeKey(ctx, id)
 	if errors.Is(err, efs.ErrNotFound) {
-		_, err = kms.CreateKey(ctx, id)
+		_, err = kms.CreateKey(ctx, id, efs.KeyOptions{Description: "of the default policy"})
 	}
 	if err != nil {
 		return fmt.Errorf("the local KMS's master key %q: %w", id, err)

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -63,7 +64,7 @@ func withKeys(t *testing.T, h Harness, ids ...string) efs.KMS {
 	t.Helper()
 	k := h.New(t)
 	for _, id := range ids {
-		if _, err := k.CreateKey(t.Context(), id); err != nil {
+		if _, err := k.CreateKey(t.Context(), id, efs.KeyOptions{}); err != nil {
 			t.Fatalf("CreateKey(%q): %v", id, err)
 		}
 	}
@@ -204,7 +205,7 @@ func unknownKey(t *testing.T, h Harness) {
 func createTwice(t *testing.T, h Harness) {
 	k, key := withKeys(t, h, "a"), newKey()
 	wrapped := mustWrap(t, k, "a", key)
-	_, err := k.CreateKey(t.Context(), "a")
+	_, err := k.CreateKey(t.Context(), "a", efs.KeyOptions{})
 	wantError(t, "CreateKey again", err, efs.ErrExists)
 	mustUnwrap(t, k, "a", wrapped, key)
 }
@@ -217,7 +218,7 @@ func describeAndList(t *testing.T, h Harness) {
 		t.Errorf("DescribeKey: %+v, %v", info, err)
 	}
 	infos, err := k.ListKeys(t.Context())
-	if err != nil || len(infos) != 2 || infos[0] != info || infos[1].ID != "b" {
+	if err != nil || len(infos) != 2 || !reflect.DeepEqual(infos[0], info) || infos[1].ID != "b" {
 		t.Errorf("ListKeys: %+v, %v", infos, err)
 	}
 }
@@ -248,7 +249,7 @@ func survivesReopening(t *testing.T, h Harness) {
 	}
 	again := h.Reopen(t, k)
 	mustUnwrap(t, again, "a", wrapped, key)
-	if got, err := again.DescribeKey(t.Context(), "a"); err != nil || got != want {
+	if got, err := again.DescribeKey(t.Context(), "a"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("after reopening: %+v, %v; want %+v", got, err, want)
 	}
 }

@@ -47,6 +47,7 @@ type master struct {
 	state    efs.KeyState
 	created  time.Time
 	deleteAt time.Time
+	options  efs.KeyOptions
 	versions []version // by number, without gaps, from 1
 }
 
@@ -130,7 +131,7 @@ func (k *KMS) Unwrap(_ context.Context, id string, wrapped []byte, b efs.Binding
 }
 
 // CreateKey makes a master key. Ids match [A-Za-z0-9][A-Za-z0-9._-]{0,127}.
-func (k *KMS) CreateKey(_ context.Context, id string) (efs.KeyInfo, error) {
+func (k *KMS) CreateKey(_ context.Context, id string, o efs.KeyOptions) (efs.KeyInfo, error) {
 	if !keyID.MatchString(id) {
 		return efs.KeyInfo{}, fmt.Errorf("%w: %q cannot be the id of a master key: "+
 			"letters, digits, dots, dashes and underscores, at most 128", efs.ErrBadInput, id)
@@ -144,7 +145,7 @@ func (k *KMS) CreateKey(_ context.Context, id string) (efs.KeyInfo, error) {
 	if err != nil {
 		return efs.KeyInfo{}, err
 	}
-	m := &master{state: efs.KeyEnabled, created: v.created, versions: []version{v}}
+	m := &master{state: efs.KeyEnabled, created: v.created, options: o, versions: []version{v}}
 	k.keys[id] = m
 	if err := store(k.box, k.keys); err != nil {
 		delete(k.keys, id)
@@ -211,7 +212,7 @@ func (k *KMS) usable(id string) (*master, error) {
 }
 
 func (m *master) info(id string) efs.KeyInfo {
-	return efs.KeyInfo{ID: id, Provider: Name, State: m.state, Version: len(m.versions), Created: m.created, DeleteAt: m.deleteAt}
+	return efs.KeyInfo{ID: id, Provider: Name, State: m.state, Version: len(m.versions), Created: m.created, DeleteAt: m.deleteAt, KeyOptions: m.options}
 }
 
 func newVersion() (version, error) {

@@ -60,7 +60,7 @@ func TestBadKeyIDs(t *testing.T) {
 	box, _ := newBox(t)
 	k := open(t, box)
 	for _, id := range []string{"", ".", "a/b", "../a", "a b", "ä", "-a", string(bytes.Repeat([]byte("a"), 129))} {
-		if _, err := k.CreateKey(t.Context(), id); !errors.Is(err, efs.ErrBadInput) {
+		if _, err := k.CreateKey(t.Context(), id, efs.KeyOptions{}); !errors.Is(err, efs.ErrBadInput) {
 			t.Errorf("CreateKey(%q): %v", id, err)
 		}
 	}
@@ -73,14 +73,14 @@ func TestBadKeyIDs(t *testing.T) {
 func TestFailedWriteChangesNothing(t *testing.T) {
 	box, dir := newBox(t)
 	k := open(t, box)
-	if _, err := k.CreateKey(t.Context(), "a"); err != nil {
+	if _, err := k.CreateKey(t.Context(), "a", efs.KeyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	sealed := filepath.Join(dir, "sealed")
 	if err := os.Rename(sealed, sealed+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.CreateKey(t.Context(), "b"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := k.CreateKey(t.Context(), "b", efs.KeyOptions{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("CreateKey without a directory: %v", err)
 	}
 	if _, err := k.RotateKey(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +123,7 @@ func TestDamagedStore(t *testing.T) {
 func TestClosedKnowsNoKeys(t *testing.T) {
 	box, _ := newBox(t)
 	k := open(t, box)
-	if _, err := k.CreateKey(t.Context(), "a"); err != nil {
+	if _, err := k.CreateKey(t.Context(), "a", efs.KeyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	k.Close()

@@ -29,6 +29,9 @@ type storedMaster struct {
 	Created  int64           `cbor:"2,keyasint"`           // Unix time, microseconds
 	DeleteAt int64           `cbor:"3,keyasint,omitempty"` // Unix time, microseconds; 0: never
 	Versions []storedVersion `cbor:"4,keyasint"`
+
+	Description string            `cbor:"5,keyasint,omitempty"`
+	Tags        map[string]string `cbor:"6,keyasint,omitempty"`
 }
 
 type storedVersion struct {
@@ -74,7 +77,8 @@ func load(b *starter.Box) (map[string]*master, error) {
 }
 
 func (s storedMaster) master(id string) (*master, error) {
-	m := &master{state: s.State, created: fromMicro(s.Created), deleteAt: fromMicro(s.DeleteAt)}
+	m := &master{state: s.State, created: fromMicro(s.Created), deleteAt: fromMicro(s.DeleteAt),
+		options: efs.KeyOptions{Description: s.Description, Tags: s.Tags}}
 	for i, v := range s.Versions {
 		key, err := secret.NewKey(v.Key)
 		if err == nil && v.Number != i+1 {
@@ -98,7 +102,8 @@ func store(b *starter.Box, keys map[string]*master) error {
 	stored := storedKeys{Format: storeFormat, Keys: map[string]storedMaster{}}
 	defer stored.wipe()
 	for id, m := range keys {
-		s := storedMaster{State: m.state, Created: m.created.UnixMicro(), DeleteAt: toMicro(m.deleteAt)}
+		s := storedMaster{State: m.state, Created: m.created.UnixMicro(), DeleteAt: toMicro(m.deleteAt),
+			Description: m.options.Description, Tags: m.options.Tags}
 		for i, v := range m.versions {
 			var key []byte
 			if err := v.key.With(func(b []byte) { key = slices.Clone(b) }); err != nil {
