@@ -32,12 +32,25 @@ type Config struct {
 	// leaves the node waiting or sealed. The node owns it.
 	Key *starter.Found
 
+	// Providers are the KMSs besides the local one, by the name that policies
+	// use. Whoever opened them closes them, after the node.
+	Providers map[string]efs.KMS
+	KMS       KMSConfig
+
 	Hostnames      []string         // in the server's own certificate, besides the usual
 	TLSCert        string           // PEM file given instead of the server's own certificate
 	TLSKey         string           // PEM file of its key
 	AcceptRollback []string         // file systems to open although their index is older than its anchor
 	Logger         *slog.Logger     // nil: slog.Default()
 	Clock          func() time.Time // nil: time.Now
+}
+
+// KMSConfig says how long what a KMS unwrapped is kept, and how long a KMS may
+// take. Zero fields take the defaults of keyring.Options.
+type KMSConfig struct {
+	KeyTTL      time.Duration // hard lifetime of an unwrapped key
+	OutageGrace time.Duration // how much longer it lives while its KMS does not answer
+	Timeout     time.Duration // of one call
 }
 
 // Storage moves parts of the root to volumes of their own. An empty directory

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/keyring"
@@ -42,7 +43,10 @@ func (n *Node) fill(v *vault) (err error) {
 	if err := defaultKey(v.kms); err != nil {
 		return err
 	}
-	if v.ring, err = keyring.Open(n.cfg.keysPath(), map[string]efs.KMS{local.Name: v.kms}, keyring.Options{Logger: n.log, Clock: n.clock}); err != nil {
+	all := map[string]efs.KMS{local.Name: v.kms}
+	maps.Copy(all, n.cfg.Providers)
+	opts := keyring.Options{KeyTTL: n.cfg.KMS.KeyTTL, OutageGrace: n.cfg.KMS.OutageGrace, KMSTimeout: n.cfg.KMS.Timeout, Logger: n.log, Clock: n.clock}
+	if v.ring, err = keyring.Open(n.cfg.keysPath(), all, opts); err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
 	if v.sessions, err = n.newSessions(v.box); err != nil {
