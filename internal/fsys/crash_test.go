@@ -31,9 +31,9 @@ func (e *env) crash() {
 func (e *env) writeBlob(path string, file efs.ID, plain []byte) efs.ID {
 	e.t.Helper()
 	id := efs.NewID()
-	params, err := e.params(id)
+	how, err := e.sealing(id)
 	e.check(err)
-	sealed, _, err := seal.SealBytes(nil, plain, params, seal.Recovery{Path: path, File: file, Extents: 1})
+	sealed, _, err := seal.SealBytes(nil, plain, &how.Params, seal.Recovery{Path: path, File: file, Extents: 1})
 	e.check(err)
 	dst, err := e.o.Blobs.Create(ctx, id)
 	e.check(err)

@@ -18,7 +18,7 @@ func someEntries() []efs.Entry {
 		File: efs.NewTimeID(), Kind: efs.KindFile, Version: 1 << 40, ETag: newETag(), Size: 70_000,
 		Digest: bytes.Repeat([]byte{9}, 32), DigestKind: efs.DigestFull,
 		Extents: []efs.Extent{
-			{Length: 4096, Sealed: 4992, Content: efs.NewTimeID(), Inline: true, Policy: 1},
+			{Length: 4096, Sealed: 4992, Content: efs.NewTimeID(), Inline: true, Policy: 1, Epoch: 3},
 			{Offset: 4096, Length: 65_904, Sealed: 1 << 33, Content: efs.NewID()},
 		},
 		Created: 1 << 50, Modified: 1<<50 + 1, Type: "text/plain", Owner: "app1", Mode: 0o640, Name: "prescription.pdf",
@@ -72,7 +72,7 @@ func randomEntry(t *rapid.T) (e efs.Entry) {
 	for range rapid.IntRange(0, 30).Draw(t, "extents") {
 		e.Extents = append(e.Extents, efs.Extent{
 			Offset: number("offset"), Length: number("length"), Sealed: number("sealed"), Content: efs.NewID(),
-			Inline: rapid.Bool().Draw(t, "inline"), Policy: int(number("policy")),
+			Inline: rapid.Bool().Draw(t, "inline"), Policy: int(number("policy")), Epoch: int(number("epoch")),
 		})
 	}
 	if rapid.IntRange(0, 4).Draw(t, "has metadata") == 0 {

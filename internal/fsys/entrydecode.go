@@ -111,6 +111,8 @@ func (r *entryReader) extents(room []efs.Extent) []efs.Extent {
 				x.Inline = r.bool()
 			case 6:
 				x.Policy = int(r.uint(math.MaxInt32))
+			case 7:
+				x.Epoch = int(r.uint(math.MaxInt32))
 			default:
 				r.odd = true
 			}

@@ -94,6 +94,9 @@ func appendExtent(b []byte, x *efs.Extent) []byte {
 	if x.Policy != 0 {
 		w.int(6, int64(x.Policy))
 	}
+	if x.Epoch != 0 {
+		w.int(7, int64(x.Epoch))
+	}
 	return w.end()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -24,7 +25,7 @@ type FS struct {
 	sealer  *record.Sealer
 	names   *record.Names
 	ident   []seal.Identity
-	policy  efs.Policy
+	policy  atomic.Pointer[efs.Policy]
 	created int64 // the root; Unix time, microseconds
 	paths   *lru.Cache[string, chain]
 	large   *lru.Cache[efs.ID, *dirNames]
@@ -147,9 +148,11 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 		return nil, fmt.Errorf("root of file system '%s': %w", fs.o.Name, err)
 	}
 	fs.created = root.Created
-	if fs.policy, err = fs.newestPolicy(ctx); err != nil {
+	policy, err := fs.newestPolicy(ctx)
+	if err != nil {
 		return nil, err
 	}
+	fs.policy.Store(&policy)
 	leftovers, err := fs.leftovers(ctx)
 	if err != nil {
 		return nil, err
@@ -176,7 +179,7 @@ func (fs *FS) ID() efs.ID { return fs.o.ID }
 func (fs *FS) Name() string { return fs.o.Name }
 
 // Policy is the policy that new contents are sealed under.
-func (fs *FS) Policy() efs.Policy { return fs.policy }
+func (fs *FS) Policy() efs.Policy { return *fs.policy.Load() }
 
 // Usage returns the bytes and files in use, without directories.
 func (fs *FS) Usage(ctx context.Context) (efs.Usage, error) { return fs.o.Index.Usage(ctx, fs.o.ID) }

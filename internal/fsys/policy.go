@@ -105,24 +105,3 @@ func (fs *FS) newestPolicy(ctx context.Context) (p efs.Policy, err error) {
 	}
 	return p, checkPolicy(p)
 }
-
-// params says how a new content is sealed under the policy.
-func (fs *FS) params(content efs.ID) (*seal.Params, error) {
-	recipients, err := fs.o.Keys.Recipients()
-	if err != nil {
-		return nil, fmt.Errorf("keys to seal with: %w", err)
-	}
-	if len(recipients) != len(fs.policy.Stages) {
-		return nil, fmt.Errorf("%w: keys for %d stages, the policy has %d", efs.ErrWrongKey, len(recipients), len(fs.policy.Stages))
-	}
-	p := &seal.Params{FS: fs.o.ID, Content: content, SegmentSize: fs.policy.SegmentSize}
-	// The names were checked when the policy was set.
-	p.Compression, _ = compression(fs.policy.Compression)
-	p.Padding, _ = padding(fs.policy.Padding)
-	p.Stages = make([]seal.Stage, len(recipients))
-	for i := range recipients {
-		p.Stages[i].Suite, _ = suite(fs.policy.Stages[i].Algorithm)
-		p.Stages[i].Recipients = recipients[i : i+1 : i+1]
-	}
-	return p, nil
-}

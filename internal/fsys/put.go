@@ -39,16 +39,17 @@ type put struct {
 	fs     *FS
 	segs   []string
 	o      PutOptions
-	create bool   // the path must have no entry
-	file   efs.ID // that the trailer of the blob names
-	fresh  bool   // file is new
+	create bool     // the path must have no entry
+	file   efs.ID   // that the trailer of the blob names
+	fresh  bool     // file is new
+	how    *sealing // of the blob
 	res    PutResult
 }
 
 // run reads the beginning of body: what fits the inline limit is sealed and
 // committed in one write, the rest becomes a blob.
 func (p *put) run(ctx context.Context, body io.Reader) (PutResult, error) {
-	limit := p.fs.policy.InlineLimit
+	limit := p.fs.policy.Load().InlineLimit
 	if p.o.Size < 0 || p.o.Size > int64(limit) {
 		// The first read of a body may be what asks its sender for all of it.
 		if err := p.welcome(ctx); err != nil {
@@ -154,12 +155,9 @@ func recovery(path string, e *efs.Entry) seal.Recovery {
 }
 
 // fill sets what e has from its only content.
-func (fs *FS) fill(e *efs.Entry, content efs.ID, info seal.Info, inline bool) {
+func (s *sealing) fill(e *efs.Entry, info seal.Info, inline bool) {
 	e.Size, e.Digest, e.DigestKind = info.Size, info.SHA256[:], efs.DigestFull
-	e.Extents = []efs.Extent{{
-		Length: info.Size, Sealed: info.SealedSize, Content: content,
-		Inline: inline, Policy: fs.policy.Version,
-	}}
+	e.Extents = []efs.Extent{s.extent(info, inline)}
 }
 
 // small stores a body that is at hand: the sealed file goes into the index in
@@ -173,18 +171,18 @@ func (p *put) small(ctx context.Context, plain []byte) error {
 		t := p.fs.begin(p.o.Who)
 		e := p.entry(s, t)
 		id := efs.NewTimeID()
-		params, err := p.fs.params(id)
+		how, err := p.fs.sealing(id)
 		if err != nil {
 			return err
 		}
-		sealed, info, err := seal.SealBytes(nil, plain, params, recovery(s.path(), e))
+		sealed, info, err := seal.SealBytes(nil, plain, &how.Params, recovery(s.path(), e))
 		if err != nil {
 			return fmt.Errorf("sealing: %w", err)
 		}
 		if err := p.checkDigest(info.SHA256[:]); err != nil {
 			return err
 		}
-		p.fs.fill(e, id, info, true)
+		how.fill(e, info, true)
 		t.raw(efs.SpaceInline, id[:], sealed)
 		return p.commit(ctx, s, t, e)
 	})

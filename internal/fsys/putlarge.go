@@ -35,15 +35,14 @@ func (p *put) large(ctx context.Context, body io.Reader) error {
 
 // blob writes the body as blob id, durably.
 func (p *put) blob(ctx context.Context, id efs.ID, body io.Reader) (info seal.Info, err error) {
-	params, err := p.fs.params(id)
-	if err != nil {
+	if p.how, err = p.fs.sealing(id); err != nil {
 		return info, err
 	}
 	dst, err := p.fs.o.Blobs.Create(ctx, id)
 	if err != nil {
 		return info, fmt.Errorf("beginning a blob: %w", err)
 	}
-	if info, err = p.write(ctx, dst, params, body); err != nil {
+	if info, err = p.write(ctx, dst, &p.how.Params, body); err != nil {
 		dst.Abort()
 		return info, err
 	}
@@ -96,7 +95,7 @@ func (p *put) refer(ctx context.Context, id efs.ID, info seal.Info) error {
 	if s.entry == nil && p.fresh {
 		e.File = p.file
 	}
-	p.fs.fill(e, id, info, false)
+	p.how.fill(e, info, false)
 	if e.File != p.file {
 		t.put(efs.SpaceContents, id[:], content{File: e.File})
 	}

@@ -1,0 +1,47 @@
+package fsys
+
+import (
+	"fmt"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/seal"
+)
+
+// sealing is how one new content is sealed: under which policy, with keys of
+// which epoch.
+type sealing struct {
+	seal.Params
+	policy int // its version
+	epoch  int // number; 0 if no epoch's keys are used
+}
+
+// sealing says how a new content is sealed under the present policy.
+func (fs *FS) sealing(content efs.ID) (*sealing, error) {
+	recipients, err := fs.o.Keys.Recipients()
+	if err != nil {
+		return nil, fmt.Errorf("keys to seal with: %w", err)
+	}
+	policy := fs.policy.Load()
+	if len(recipients) != len(policy.Stages) {
+		return nil, fmt.Errorf("%w: keys for %d stages, the policy has %d", efs.ErrWrongKey, len(recipients), len(policy.Stages))
+	}
+	s := &sealing{policy: policy.Version}
+	s.FS, s.Content, s.SegmentSize = fs.o.ID, content, policy.SegmentSize
+	// The names were checked when the policy was set.
+	s.Compression, _ = compression(policy.Compression)
+	s.Padding, _ = padding(policy.Padding)
+	s.Stages = make([]seal.Stage, len(recipients))
+	for i := range recipients {
+		s.Stages[i].Suite, _ = suite(policy.Stages[i].Algorithm)
+		s.Stages[i].Recipients = recipients[i : i+1 : i+1]
+	}
+	return s, nil
+}
+
+// extent is the extent of a content that was sealed so, at the start of a file.
+func (s *sealing) extent(info seal.Info, inline bool) efs.Extent {
+	return efs.Extent{
+		Length: info.Size, Sealed: info.SealedSize, Content: s.Content,
+		Inline: inline, Policy: s.policy, Epoch: s.epoch,
+	}
+}
