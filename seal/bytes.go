@@ -14,6 +14,7 @@ func SealBytes(dst, plaintext []byte, p *Params, r Recovery) (sealed []byte, inf
 	if err != nil {
 		return dst, Info{}, err
 	}
+	defer c.wipe()
 	t := Trailer{Size: int64(len(plaintext)), HasDigest: !p.NoDigest, Recovery: r}
 	if t.HasDigest {
 		t.SHA256 = sha256.Sum256(plaintext)
@@ -158,6 +159,7 @@ func OpenInPlace(sealed []byte, o *Open) (plaintext []byte, t *Trailer, err erro
 	// Whether a whole segment is one before the last is found out by trying,
 	// for which it must be left as it is.
 	if r.last == r.lay.sealed() {
+		r.cipher.wipe()
 		return OpenBytes(nil, sealed, o)
 	}
 	return r.openOnly(sealed[r.start:r.start], sealed[r.start:])
@@ -181,6 +183,7 @@ func (r *ReaderAt) unlockBytes(sealed []byte, o *Open) error {
 // has room for it, or is the segment itself. What follows the plaintext there
 // is wiped. It returns the plaintext alone.
 func (r *ReaderAt) openOnly(dst, sealed []byte) ([]byte, *Trailer, error) {
+	defer r.cipher.wipe()
 	between := sealed // not needed with one stage
 	if len(r.cipher.aeads) > 1 {
 		buf := getBuffer(len(sealed))

@@ -1,9 +1,10 @@
 package seal
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"fmt"
+
+	zero "github.com/efs-project/efs/internal/wipe"
 )
 
 const labelSlotKey = "efs/seal/1/slot/key"
@@ -75,6 +76,7 @@ func wrapOnce(dst, wrapKey, fileKey []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer zero.Object(aead)
 	return aead.Seal(dst, zeroNonce[:], fileKey, nil), nil
 }
 
@@ -84,6 +86,7 @@ func unwrapOnce(wrapKey, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer zero.Object(aead)
 	return aead.Open(make([]byte, 0, keyLen), zeroNonce[:], body, nil)
 }
 
@@ -92,9 +95,5 @@ func onceAEAD(wrapKey []byte) (cipher.AEAD, error) {
 	if len(wrapKey) != keyLen {
 		return nil, fmt.Errorf("%w: a key-encryption key derived %d bytes, not %d", ErrParams, len(wrapKey), keyLen)
 	}
-	block, err := aes.NewCipher(wrapKey)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
+	return newAEAD(AES256GCM, wrapKey)
 }

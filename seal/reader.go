@@ -170,6 +170,7 @@ func (r *Reader) release() {
 	if r.frames != nil {
 		r.frames.wipe()
 	}
+	r.cipher.wipe()
 	r.cipher, r.last, r.giving, r.free, r.count = nil, nil, nil, nil, 0
 	r.out, r.feed, r.end.buf, r.end.have = nil, nil, nil, nil
 }

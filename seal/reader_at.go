@@ -182,6 +182,9 @@ func (r *ReaderAt) Close() error {
 		wipe(*r.end)
 		putBuffer(r.end)
 	}
+	if r.cipher != nil {
+		r.cipher.wipe()
+	}
 	r.end, r.cipher, r.err = nil, nil, ErrClosed
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs/internal/kdf"
+	zero "github.com/efs-project/efs/internal/wipe"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
@@ -28,8 +29,7 @@ const (
 // wipe overwrites key material or plaintext that is no longer needed.
 func wipe(b []byte) { clear(b) }
 
-// newAEAD makes the cipher of a suite. The schedule of its key cannot be wiped
-// in Go: it goes with the garbage.
+// newAEAD makes the cipher of a suite.
 func newAEAD(s Suite, key []byte) (cipher.AEAD, error) {
 	switch s {
 	case AES256GCM:
@@ -37,6 +37,7 @@ func newAEAD(s Suite, key []byte) (cipher.AEAD, error) {
 		if err != nil {
 			return nil, err
 		}
+		defer zero.Object(block) // NewGCM copies it
 		return cipher.NewGCM(block)
 	case ChaCha20Poly1305:
 		return chacha20poly1305.New(key)
@@ -53,6 +54,7 @@ func newAEAD(s Suite, key []byte) (cipher.AEAD, error) {
 //	payload key = HKDF-SHA256(file key i, salt, labelPayload ‖ i ‖ suite)
 //	MAC         = HMAC-SHA-256(MAC key, magic ‖ length ‖ header)
 func keySchedule(h *Header, fileKeys []byte) (mac [macLen]byte, c *segmentCipher, err error) {
+	defer zero.Stack()
 	salt := sha256.Sum256(h.raw)
 	all := kdf.Extract(fileKeys, salt[:])
 	defer wipe(all[:])
@@ -109,6 +111,7 @@ func unlock(h *Header, mac []byte, o *Open) (*segmentCipher, error) {
 		return nil, err
 	}
 	if subtle.ConstantTimeCompare(want[:], mac) != 1 {
+		c.wipe()
 		return nil, fmt.Errorf("%w: its header does not match its keys", ErrTampered)
 	}
 	return c, nil

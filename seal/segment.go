@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+
+	zero "github.com/efs-project/efs/internal/wipe"
 )
 
 // kind is what a segment holds. It stands in the nonce, so that no segment can
@@ -54,6 +56,13 @@ func newSegmentCipher(h *Header) *segmentCipher {
 	copy(c.aad[:16], h.FS[:])
 	copy(c.aad[16:], h.Content[:])
 	return c
+}
+
+// wipe overwrites the keys. The cipher must not be used any more.
+func (c *segmentCipher) wipe() {
+	for _, a := range c.aeads {
+		zero.Object(a)
+	}
 }
 
 // overhead is how many bytes a segment grows by.

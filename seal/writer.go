@@ -354,6 +354,7 @@ func (w *Writer) release(unfinished bool) {
 		putBuffer(w.frame)
 		wipe(w.packed[:cap(w.packed)])
 	}
+	w.cipher.wipe()
 	w.cur, w.frame, w.packed, w.cipher = nil, nil, nil, nil
 	if w.err == nil {
 		w.err = ErrClosed

@@ -4,11 +4,14 @@
 package pending
 
 import (
+	_ "cloud.google.com/go/kms/apiv1/kmspb"
 	_ "github.com/ThalesGroup/crypto11"
 	_ "github.com/cloudflare/circl/secretsharing"
+	_ "github.com/go-viper/mapstructure/v2"
 	_ "github.com/hashicorp/vault/api"
 	_ "github.com/hashicorp/vault/api/auth/approle"
 	_ "github.com/hashicorp/vault/api/auth/kubernetes"
+	_ "github.com/pelletier/go-toml/v2"
 	_ "go.opentelemetry.io/otel"
 	_ "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	_ "go.opentelemetry.io/otel/sdk/trace"
@@ -16,10 +19,7 @@ import (
 	_ "gocloud.dev/secrets/awskms"
 	_ "gocloud.dev/secrets/azurekeyvault"
 	_ "gocloud.dev/secrets/gcpkms"
-	_ "cloud.google.com/go/kms/apiv1/kmspb"
-	_ "golang.org/x/time/rate"
 	_ "golang.org/x/sync/singleflight"
-	_ "github.com/go-viper/mapstructure/v2"
-	_ "github.com/pelletier/go-toml/v2"
+	_ "golang.org/x/time/rate"
 	_ "google.golang.org/grpc"
 )

@@ -5,6 +5,8 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"errors"
+
+	"github.com/efs-project/efs/internal/wipe"
 )
 
 // Overhead is what Seal adds to a plaintext, in bytes: salt and tag.
@@ -30,6 +32,7 @@ func (k *Key) Seal(plaintext, info []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer wipe.Object(aead)
 	var nonce [12]byte
 	return aead.Seal(out, nonce[:], plaintext, info), nil
 }
@@ -44,6 +47,7 @@ func (k *Key) Open(sealed, info []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer wipe.Object(aead)
 	var nonce [12]byte
 	plaintext, err := aead.Open(nil, nonce[:], sealed[saltSize:], info)
 	if err != nil {
@@ -62,5 +66,6 @@ func (k *Key) aead(salt, info []byte) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer wipe.Object(block) // NewGCM copies it
 	return cipher.NewGCM(block)
 }

@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -37,6 +37,9 @@ var binaries = sync.OnceValues(func() (string, error) {
 // memory and the time that a start takes.
 var shipped = sync.OnceValues(func() (string, error) { return build() })
 
+// dumpable holds binaries whose memory a test may read.
+var dumpable = sync.OnceValues(func() (string, error) { return build("-tags", "efs_dumpable") })
+
 // built are the directories to be removed.
 var built []string
 
@@ -46,10 +49,13 @@ func build(args ...string) (string, error) {
 		return "", err
 	}
 	built = append(built, dir)
-	_, file, _, _ := runtime.Caller(0)
+	src, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/efs-project/efs").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the sources: %w", err)
+	}
 	args = append(append([]string{"build"}, args...), "-o", dir+"/", "./cmd/...")
 	cmd := exec.Command("go", args...)
-	cmd.Dir = filepath.Join(filepath.Dir(file), "..", "..")
+	cmd.Dir = strings.TrimSpace(string(src))
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the binaries: %w\n%s", err, msg)
 	}

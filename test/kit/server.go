@@ -67,6 +67,17 @@ func NewShipped(t testing.TB, args ...string) *Server {
 	return newServer(t, filepath.Join(t.TempDir(), "efs"), dir, args)
 }
 
+// NewDumpable is New with a binary that lets its memory be read, which those
+// that are shipped forbid.
+func NewDumpable(t testing.TB, args ...string) *Server {
+	t.Helper()
+	dir, err := dumpable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newServer(t, filepath.Join(t.TempDir(), "efs"), dir, args)
+}
+
 func newServer(t testing.TB, root, bin string, args []string) *Server {
 	t.Helper()
 	dir := t.TempDir()
