@@ -19,9 +19,13 @@ package efs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -602,7 +606,28 @@ type KeyInfo struct {
 // not secret.
 type KeyOptions struct {
 	Description string            `json:"description,omitempty"` // up to 1,024 bytes
-	Tags        map[string]string `json:"tags,omitempty"`        // up to 50
+	Tags        map[string]string `json:"tags,omitempty"`        // up to 50; keys of 1 to 128 bytes, values up to 256
+}
+
+// Check returns ErrBadInput, with what is wrong, unless o is within its
+// limits and is text that can be shown: UTF-8 without control characters.
+func (o KeyOptions) Check() error {
+	if len(o.Description) > 1024 || !printable(o.Description) {
+		return fmt.Errorf("%w: the description of a master key is text of up to 1,024 bytes", ErrBadInput)
+	}
+	if len(o.Tags) > 50 {
+		return fmt.Errorf("%w: a master key has up to 50 tags, these are %d", ErrBadInput, len(o.Tags))
+	}
+	for k, v := range o.Tags {
+		if len(k) < 1 || len(k) > 128 || len(v) > 256 || !printable(k) || !printable(v) {
+			return fmt.Errorf("%w: a tag of a master key is text: a key of 1 to 128 bytes and a value of up to 256 (%.140q)", ErrBadInput, k)
+		}
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // KMS wraps keys under master keys that never leave it. Methods are safe for

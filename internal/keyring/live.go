@@ -39,6 +39,7 @@ type liveKey struct {
 	since  time.Time   // when the KMS was asked for key
 	failed error       // what it answered last, if that was no key
 	failAt time.Time
+	asked  int   // raised to make an answer that is on its way one of the past
 	gone   error // for good: destroyed, or the keyring is closed
 }
 
@@ -116,6 +117,9 @@ func (l *liveKey) ask(ctx context.Context) error {
 		return failed
 	}
 	err := l.refresh(ctx)
+	for errors.Is(err, errChanged) {
+		err = l.refresh(ctx)
+	}
 	if errors.Is(err, efs.ErrUnavailable) {
 		if done, gone := l.try(func(*secret.Key) error { return nil }); done {
 			return gone // bridged
@@ -129,6 +133,9 @@ func (l *liveKey) ask(ctx context.Context) error {
 // with asking held.
 func (l *liveKey) refresh(ctx context.Context) error {
 	start := l.life.now()
+	l.mu.RLock()
+	asked := l.asked
+	l.mu.RUnlock()
 	b, err := l.unwrapOnce(ctx)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("unwrapping the %s: %w", &l.rec, ctx.Err()) // the caller left; the KMS said nothing
@@ -144,6 +151,12 @@ func (l *liveKey) refresh(ctx context.Context) error {
 			key.Destroy()
 		}
 		return l.gone
+	}
+	if l.asked != asked {
+		if key != nil {
+			key.Destroy()
+		}
+		return errChanged
 	}
 	l.failed, l.failAt = err, l.life.now()
 	if errors.Is(err, efs.ErrUnavailable) {
