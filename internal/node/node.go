@@ -46,7 +46,8 @@ type Node struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // what runs on ctx
 
-	admin sync.Mutex // held by whatever changes state or file systems
+	admin  sync.Mutex    // held by whatever changes state or file systems
+	reopen chan struct{} // holds one where file systems are to be tried again
 
 	mu       sync.RWMutex // guards what follows
 	state    State
@@ -63,7 +64,7 @@ type Node struct {
 // (another server runs on the root), efs.ErrWrongKey, efs.ErrExists (sealed
 // data is there that the key cannot belong to), efs.ErrDamaged.
 func New(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Logger, clock: cfg.Clock, instance: efs.NewID(), failed: map[string]error{}}
+	n := &Node{cfg: cfg, log: cfg.Logger, clock: cfg.Clock, instance: efs.NewID(), failed: map[string]error{}, reopen: make(chan struct{}, 1)}
 	if n.log == nil {
 		n.log = slog.Default()
 	}
@@ -147,6 +148,7 @@ func (n *Node) unlock(ctx context.Context, key *starter.Found) error {
 	n.run(func(ctx context.Context) {
 		v.tls.watch(ctx, func(what string, err error) { n.log.Error(what, "err", err) })
 	})
+	n.run(n.watchFailed)
 	n.setState(StateReady)
 	n.log.Info("ready", "root", n.cfg.Root, "filesystems", len(*n.open.Load()), "instance", n.instance,
 		"certificate_sha256", n.Fingerprint())

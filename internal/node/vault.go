@@ -15,12 +15,13 @@ import (
 
 // vault is everything that the starter key opens.
 type vault struct {
-	box      *starter.Box
-	kms      *local.KMS
-	ring     *keyring.Keyring
-	sessions *session.Manager
-	registry *registry
-	tls      *serverTLS
+	box       *starter.Box
+	kms       *local.KMS
+	providers map[string]efs.KMS // the local KMS and those of the configuration, by name
+	ring      *keyring.Keyring
+	sessions  *session.Manager
+	registry  *registry
+	tls       *serverTLS
 }
 
 // openVault opens what the Box holds, and makes what a new one lacks. It
@@ -43,10 +44,10 @@ func (n *Node) fill(v *vault) (err error) {
 	if err := defaultKey(v.kms); err != nil {
 		return err
 	}
-	all := map[string]efs.KMS{local.Name: v.kms}
-	maps.Copy(all, n.cfg.Providers)
+	v.providers = map[string]efs.KMS{local.Name: v.kms}
+	maps.Copy(v.providers, n.cfg.Providers)
 	opts := keyring.Options{KeyTTL: n.cfg.KMS.KeyTTL, OutageGrace: n.cfg.KMS.OutageGrace, KMSTimeout: n.cfg.KMS.Timeout, Logger: n.log, Clock: n.clock}
-	if v.ring, err = keyring.Open(n.cfg.keysPath(), all, opts); err != nil {
+	if v.ring, err = keyring.Open(n.cfg.keysPath(), v.providers, opts); err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
 	if v.sessions, err = n.newSessions(v.box); err != nil {

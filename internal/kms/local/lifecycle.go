@@ -13,6 +13,9 @@ import (
 // and the deletion.
 const MinDeletionWait = 24 * time.Hour
 
+// DefaultDeletionWait is what to take where nobody says how long.
+const DefaultDeletionWait = 7 * 24 * time.Hour
+
 // UpdateKey replaces what is said about a master key.
 func (k *KMS) UpdateKey(_ context.Context, id string, o efs.KeyOptions) (efs.KeyInfo, error) {
 	return k.change(id, func(m *master) error {

@@ -1,0 +1,86 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/efs-project/efs"
+)
+
+// reopenEvery is how often file systems that could not be opened for want of
+// their KMS are tried again.
+const reopenEvery = 10 * time.Second
+
+// reopenSoon has file systems tried again now.
+func (n *Node) reopenSoon() {
+	select {
+	case n.reopen <- struct{}{}:
+	default: // a try is due already
+	}
+}
+
+// watchFailed opens file systems whose KMS did not answer, or refused, when
+// the server started, as soon as it lets them.
+func (n *Node) watchFailed(ctx context.Context) {
+	tick := time.NewTicker(reopenEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-n.reopen:
+		}
+		n.reopenFailed(ctx)
+	}
+}
+
+// reopenFailed tries to open every file system that waits for its KMS.
+func (n *Node) reopenFailed(ctx context.Context) {
+	if len(n.waitingForKMS()) == 0 {
+		return
+	}
+	if !n.admin.TryLock() { // Close holds it while it waits for this
+		return
+	}
+	defer n.admin.Unlock()
+	if n.Serving() != nil {
+		return
+	}
+	waiting := n.waitingForKMS()
+	for _, rec := range n.secrets().registry.all() {
+		if rec.Phase != phaseReady || !slices.Contains(waiting, rec.Name) || ctx.Err() != nil {
+			continue
+		}
+		f, err := n.openFS(ctx, rec)
+		n.mu.Lock()
+		if err != nil {
+			n.failed[rec.Name] = err
+		} else {
+			delete(n.failed, rec.Name)
+		}
+		n.mu.Unlock()
+		if err != nil {
+			n.log.Debug("file system still not opened", "fs", rec.Name, "err", err)
+			continue
+		}
+		f.problems = f.checkExports(n.log)
+		n.publish(rec.Name, f)
+		n.log.Info("file system opened: its KMS answers again", "fs", rec.Name)
+	}
+}
+
+// waitingForKMS names the file systems that were not opened because a KMS did
+// not answer or refused.
+func (n *Node) waitingForKMS() (names []string) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	for name, err := range n.failed {
+		if errors.Is(err, efs.ErrUnavailable) || errors.Is(err, efs.ErrRefused) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
