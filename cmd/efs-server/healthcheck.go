@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,13 +34,17 @@ func healthcheckCommand() *cobra.Command {
   efs-server healthcheck --listen :8443`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(cmd.Flags(), os.Environ())
+			cfg, err := loadConfig(cmd.Flags(), os.Environ())
+			if err != nil {
+				return err
+			}
+			url, socket, err := healthTarget(cfg, ready)
 			if err != nil {
 				return usageError{err}
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return ask(ctx, cmd.OutOrStdout(), healthURL(cfg, ready))
+			return ask(ctx, cmd.OutOrStdout(), url, socket)
 		},
 	}
 	config.Flags(cmd.Flags())
@@ -47,17 +53,31 @@ func healthcheckCommand() *cobra.Command {
 	return cmd
 }
 
-// healthURL is where the server of these settings is asked.
-func healthURL(cfg *config.Config, ready bool) string {
-	scheme, address := "https", cfg.Server.Listen
-	if cfg.Server.OpsListen != "" {
-		scheme, address = "http", cfg.Server.OpsListen
+// healthTarget is where the server of these settings is asked: a listener for
+// health alone if there is one, else the first that serves it.
+func healthTarget(cfg *config.Config, ready bool) (url, socket string, err error) {
+	all := cfg.Listeners()
+	i := slices.IndexFunc(all, func(l config.Listener) bool { return l.Plain && l.OpsOnly() })
+	if i < 0 {
+		i = slices.IndexFunc(all, func(l config.Listener) bool {
+			return !l.Plain && !l.ProxyProtocol && (len(l.Routes) == 0 || slices.Contains(l.Routes, "ops"))
+		})
 	}
-	path := "/livez"
-	if ready {
-		path = "/readyz"
+	if i < 0 {
+		i = slices.IndexFunc(all, func(l config.Listener) bool { return !l.Plain && len(l.Routes) == 0 })
 	}
-	return scheme + "://" + reachable(address) + path
+	if i < 0 {
+		return "", "", errors.New("no listener serves /livez and /readyz to this machine: add one with routes = [\"ops\"] and plain = true")
+	}
+	path := map[bool]string{false: "/livez", true: "/readyz"}[ready]
+	l := all[i]
+	switch socket := l.UnixPath(); {
+	case socket != "":
+		return "http://localhost" + path, socket, nil
+	case l.Plain:
+		return "http://" + reachable(l.Address) + path, "", nil
+	}
+	return "https://" + reachable(l.Address) + path, "", nil
 }
 
 // reachable turns an address to listen on into one to connect to: a number,
@@ -76,15 +96,22 @@ func reachable(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
-func ask(ctx context.Context, out io.Writer, url string) error {
+// ask sends the question, over a Unix socket if one is named.
+func ask(ctx context.Context, out io.Writer, url, socket string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return usageError{err}
 	}
-	client := &http.Client{Transport: &http.Transport{
+	transport := &http.Transport{
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // a stand-in certificate serves while the server is sealed
 		DisableKeepAlives: true,
-	}}
+	}
+	if socket != "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+	}
+	client := &http.Client{Transport: transport}
 	resp, err := client.Do(req)
 	if err != nil {
 		return err

@@ -7,21 +7,22 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/accesslog"
 	"github.com/efs-project/efs/internal/admin"
 	"github.com/efs-project/efs/internal/config"
+	"github.com/efs-project/efs/internal/kms/open"
 	"github.com/efs-project/efs/internal/node"
 	"github.com/efs-project/efs/internal/prompt"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/server"
-	"github.com/efs-project/efs/internal/session"
 	"github.com/efs-project/efs/internal/starter"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const serveLong = `efs-server serves encrypted file systems over HTTPS.
@@ -77,6 +78,19 @@ func serveCommand() *cobra.Command {
 	return cmd
 }
 
+// loadConfig reads the settings and judges them. Its error is one of usage,
+// and tells everything that is wrong.
+func loadConfig(flags *pflag.FlagSet, environ []string) (*config.Config, error) {
+	cfg, err := config.Load(flags, environ)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if err := open.Check(cfg.KMS.Providers); err != nil {
+		return nil, usageError{err}
+	}
+	return cfg, nil
+}
+
 // serve runs the server until the command's context ends.
 func serve(cmd *cobra.Command, rollback []string) error {
 	tuneMemory()
@@ -86,9 +100,9 @@ func serve(cmd *cobra.Command, rollback []string) error {
 	if err := starter.ReexecWithoutEnv(); err != nil {
 		return err
 	}
-	cfg, err := config.Load(cmd.Flags(), os.Environ())
+	cfg, err := loadConfig(cmd.Flags(), os.Environ())
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	log, requests := newLogger(cmd.ErrOrStderr(), cfg.Log)
 	defer requests.Flush()
@@ -99,22 +113,28 @@ func serve(cmd *cobra.Command, rollback []string) error {
 	if err != nil {
 		return err
 	}
-	n, err := openNode(cmd.Context(), cfg, rollback, log)
+	providers, err := open.Providers(cmd.Context(), cfg.KMS.Providers)
 	if err != nil {
 		closeAll(listeners)
 		return err
+	}
+	n, err := openNode(cmd.Context(), cfg, providers, rollback, log)
+	if err != nil {
+		closeAll(listeners)
+		return errors.Join(err, open.Close(providers))
 	}
 	err = runNode(cmd.Context(), n, cfg, listeners, log, requests)
 	if cerr := n.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("stopping: %w", cerr))
 	}
+	err = errors.Join(err, open.Close(providers))
 	if err == nil {
 		log.Info("stopped")
 	}
 	return err
 }
 
-func openNode(ctx context.Context, cfg *config.Config, rollback []string, log *slog.Logger) (*node.Node, error) {
+func openNode(ctx context.Context, cfg *config.Config, providers map[string]efs.KMS, rollback []string, log *slog.Logger) (*node.Node, error) {
 	source := starter.DefaultSource()
 	source.File = cfg.Starter.KeyFile
 	if cfg.Starter.Keyring != "" {
@@ -127,18 +147,31 @@ func openNode(ctx context.Context, cfg *config.Config, rollback []string, log *s
 	}
 	key, err := starter.Find(filepath.Join(cfg.Root, ".server"), source)
 	if err != nil {
-		return nil, err
+		return nil, keyError(err)
 	}
 	return node.New(ctx, node.Config{
 		Root:           cfg.Root,
 		Storage:        node.Storage(cfg.Storage),
 		Key:            key,
+		Providers:      providers,
+		KMS:            node.KMSConfig{KeyTTL: cfg.KMS.KeyTTL, OutageGrace: cfg.KMS.OutageGrace, Timeout: cfg.KMS.Timeout},
 		Hostnames:      cfg.Server.Hostnames,
 		TLSCert:        cfg.Server.TLSCert,
 		TLSKey:         cfg.Server.TLSKey,
 		AcceptRollback: rollback,
 		Logger:         log,
 	})
+}
+
+// keyError marks errors of a starter key that is given wrongly, which another
+// start does not mend.
+func keyError(err error) error {
+	for _, kind := range []error{efs.ErrBadInput, efs.ErrRefused, fs.ErrNotExist, fs.ErrPermission} {
+		if errors.Is(err, kind) {
+			return usageError{err}
+		}
+	}
+	return err
 }
 
 // runNode serves requests and commands until ctx ends or one of them fails,
@@ -179,65 +212,10 @@ func limits(l config.Limits) server.Limits {
 	return out
 }
 
-// listen takes the addresses before anything else is opened, so that one in
-// use is noticed while nothing has happened.
-func listen(cfg *config.Config) ([]server.Listener, error) {
-	main, err := listenOn(cfg.Server.Listen, "listen")
-	if err != nil {
-		return nil, err
-	}
-	proxies, err := cfg.Server.Proxies()
-	if err != nil {
-		return nil, usageError{err}
-	}
-	l := server.Listener{Listener: main, Factors: factors(cfg.Server.Factors)}
-	if cfg.Server.ProxyProtocol {
-		l.ProxyProtocol = proxies
-	} else {
-		l.ClientCert = proxies
-	}
-	all := []server.Listener{l}
-	if cfg.Server.OpsListen != "" {
-		ops, err := listenOn(cfg.Server.OpsListen, "ops-listen")
-		if err != nil {
-			closeAll(all)
-			return nil, err
-		}
-		all = append(all, server.Listener{Listener: ops, Ops: true})
-	}
-	return all, nil
-}
-
-func listenOn(address, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("listening on %s: %w: ports below 1024 need the capability NET_BIND_SERVICE (docker run --cap-add NET_BIND_SERVICE), or choose another with --%s", address, err, flag)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w: choose another address with --%s", address, err, flag)
-	}
-	return l, nil
-}
-
 func closeAll(listeners []server.Listener) {
 	for _, l := range listeners {
 		_ = l.Close() // nothing was accepted
 	}
-}
-
-func factors(names []string) session.Factors {
-	var f session.Factors
-	for _, name := range names {
-		switch name {
-		case "certificate":
-			f.Certificate = true
-		case "basic":
-			f.Basic = true
-		case "token":
-			f.Token = true
-		}
-	}
-	return f
 }
 
 // newLogger returns the two ways into the log: for what happens, which is

@@ -6,31 +6,42 @@
 // variable EFS_SECTION_KEY; lists in variables are separated by commas. What
 // the file sets and nobody knows is an error, since a misspelled setting is
 // one that silently does not hold; unknown EFS_ variables are only reported,
-// since orchestrators inject variables of their own (EFS_SERVER_PORT=tcp://…).
+// and not even that if they are service links, which orchestrators inject
+// (EFS_SERVER_PORT=tcp://…). Lists of tables ([[listener]], [[kms.provider]])
+// stand in the file alone.
+//
 // The starter key is no setting and never passes through here.
 package config
 
 import (
-	"fmt"
-	"net"
-	"net/netip"
-	"path/filepath"
-	"slices"
 	"time"
+
+	"github.com/knadh/koanf/v2"
 )
 
 // Config is everything that can be set.
 type Config struct {
-	Root    string  `koanf:"root"`
-	Server  Server  `koanf:"server"`
-	Storage Storage `koanf:"storage"`
-	Starter Starter `koanf:"starter"`
-	Limits  Limits  `koanf:"limits"`
-	Log     Log     `koanf:"log"`
+	Root     string     `koanf:"root"`
+	Server   Server     `koanf:"server"`
+	Listener []Listener `koanf:"listener"`
+	Storage  Storage    `koanf:"storage"`
+	Starter  Starter    `koanf:"starter"`
+	KMS      KMS        `koanf:"kms"`
+	Limits   Limits     `koanf:"limits"`
+	Cache    Cache      `koanf:"cache"`
+	Audit    Audit      `koanf:"audit"`
+	Tracing  Tracing    `koanf:"tracing"`
+	Log      Log        `koanf:"log"`
 
-	// Unknown lists EFS_ variables that name no setting, for a warning.
-	Unknown []string `koanf:"-"`
+	File    string            `koanf:"-"` // the configuration file; "" for none
+	Sources map[string]string `koanf:"-"` // where each setting came from: SourceDefault, "file …", "variable …", "flag …"
+	Unknown []string          `koanf:"-"` // EFS_ variables that name no setting, for a warning
+
+	raw *koanf.Koanf // the settings as they were written
 }
+
+// SourceDefault is the source of what nobody set.
+const SourceDefault = "default"
 
 // Server is where and how requests are taken.
 type Server struct {
@@ -57,6 +68,7 @@ type Starter struct {
 	KeyFile string `koanf:"key_file"` // file with the base64 starter key
 	Keyring string `koanf:"keyring"`  // description of a key in the Linux keyring
 	Prompt  bool   `koanf:"prompt"`   // ask for a passphrase on the terminal
+	KMS     string `koanf:"kms"`      // PROVIDER:KEY of the KMS that wraps the starter key
 }
 
 // Limits bound what one request, one client or all of them may use.
@@ -71,93 +83,32 @@ type Limits struct {
 	Shutdown    time.Duration `koanf:"shutdown"`     // how long a stopping server waits for requests under way
 }
 
+// Cache bounds the decrypted files that are kept; package contentcache says
+// how they are.
+type Cache struct {
+	Size    Size          `koanf:"size"`
+	Where   string        `koanf:"where"` // "memory" or a directory on a tmpfs
+	TTL     time.Duration `koanf:"ttl"`
+	MaxFile Size          `koanf:"max_file"`
+	Force   bool          `koanf:"force"` // take a directory that is no tmpfs
+}
+
+// Audit is where the audit log lies and how long it is kept.
+type Audit struct {
+	Enabled bool          `koanf:"enabled"`
+	Dir     string        `koanf:"dir"`      // "": ROOT/.server/audit
+	MaxSize Size          `koanf:"max_size"` // of one of its files
+	Keep    time.Duration `koanf:"keep"`     // 0: for ever
+	Sinks   []string      `koanf:"sinks"`    // where its newest head is kept besides
+}
+
+// Tracing is where traces are sent.
+type Tracing struct {
+	Endpoint string `koanf:"endpoint"` // OTLP/HTTP; "": nowhere
+}
+
 // Log is how and how much is logged.
 type Log struct {
 	Level  string `koanf:"level"`  // debug, info, warn, error
 	Format string `koanf:"format"` // text or json
-}
-
-// Validate reports the first setting that cannot hold, naming it.
-func (c *Config) Validate() error {
-	if !filepath.IsAbs(c.Root) {
-		return fmt.Errorf("root: %q must be an absolute path", c.Root)
-	}
-	for key, dir := range map[string]string{"storage.system": c.Storage.System, "storage.keys": c.Storage.Keys,
-		"storage.index": c.Storage.Index, "storage.files": c.Storage.Files} {
-		if dir != "" && !filepath.IsAbs(dir) {
-			return fmt.Errorf("%s: %q must be an absolute path", key, dir)
-		}
-	}
-	if err := c.Server.validate(); err != nil {
-		return err
-	}
-	if err := c.Limits.validate(); err != nil {
-		return err
-	}
-	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
-		return fmt.Errorf("log.level: %q is none of debug, info, warn, error", c.Log.Level)
-	}
-	if c.Log.Format != "text" && c.Log.Format != "json" {
-		return fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format)
-	}
-	return nil
-}
-
-func (s *Server) validate() error {
-	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
-		return fmt.Errorf("server.listen: %q is no address such as :443 or 127.0.0.1:8443", s.Listen)
-	}
-	if s.OpsListen != "" {
-		if _, _, err := net.SplitHostPort(s.OpsListen); err != nil {
-			return fmt.Errorf("server.ops_listen: %q is no address such as 127.0.0.1:9443", s.OpsListen)
-		}
-	}
-	if (s.TLSCert == "") != (s.TLSKey == "") {
-		return fmt.Errorf("server.tls_cert and server.tls_key: give both or neither")
-	}
-	if len(s.Factors) == 0 {
-		return fmt.Errorf("server.factors: at least one of certificate, basic, token")
-	}
-	for _, f := range s.Factors {
-		if !slices.Contains([]string{"certificate", "basic", "token"}, f) {
-			return fmt.Errorf("server.factors: %q is none of certificate, basic, token", f)
-		}
-	}
-	_, err := s.Proxies()
-	return err
-}
-
-func (l *Limits) validate() error {
-	for key, n := range map[string]int{"limits.uploads": l.Uploads, "limits.requests": l.Requests, "limits.connections": l.Connections} {
-		if n < 1 {
-			return fmt.Errorf("%s: %d is not at least 1", key, n)
-		}
-	}
-	for key, d := range map[string]time.Duration{"limits.slow_client": l.SlowClient, "limits.idle_timeout": l.IdleTimeout, "limits.shutdown": l.Shutdown} {
-		if d <= 0 {
-			return fmt.Errorf("%s: %s is not above zero", key, d)
-		}
-	}
-	if l.Header < 4<<10 {
-		return fmt.Errorf("limits.header: %s is below 4KiB, which requests need", l.Header)
-	}
-	return nil
-}
-
-// Proxies returns TrustedProxies as prefixes; a lone address is a prefix of
-// its whole length.
-func (s *Server) Proxies() ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, p := range s.TrustedProxies {
-		if a, err := netip.ParseAddr(p); err == nil {
-			out = append(out, netip.PrefixFrom(a, a.BitLen()))
-			continue
-		}
-		prefix, err := netip.ParsePrefix(p)
-		if err != nil {
-			return nil, fmt.Errorf("server.trusted_proxies: %q is no address or prefix such as 10.0.0.0/8", p)
-		}
-		out = append(out, prefix)
-	}
-	return out, nil
 }

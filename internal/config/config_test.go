@@ -74,11 +74,11 @@ func TestUnknown(t *testing.T) {
 	if _, err := load(t, "[server]\nlistn = ':1'\n", nil, nil); err == nil || !strings.Contains(err.Error(), `"server.listn"`) {
 		t.Errorf("error %v", err)
 	}
-	c, err := load(t, "", []string{"EFS_SERVER_PORT=tcp://10.0.0.1:443", "EFS_STARTER_KEY=secret", "EFS_CONFIG="}, nil)
+	c, err := load(t, "", []string{"EFS_SERVER_PORTS=443", "EFS_STARTER_KEY=secret", "EFS_CONFIG="}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(c.Unknown, []string{"EFS_SERVER_PORT"}) {
+	if !reflect.DeepEqual(c.Unknown, []string{"EFS_SERVER_PORTS"}) {
 		t.Errorf("unknown %v", c.Unknown)
 	}
 }
@@ -109,8 +109,24 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// Variables that orchestrators make of a service called efs-server are no
+// mistake of anybody's.
+func TestServiceLinks(t *testing.T) {
+	c, err := load(t, "", []string{
+		"EFS_SERVER_PORT=tcp://10.0.0.1:443", "EFS_SERVER_SERVICE_HOST=10.0.0.1", "EFS_SERVER_SERVICE_PORT=443",
+		"EFS_SERVER_SERVICE_PORT_HTTPS=443", "EFS_SERVER_PORT_443_TCP=tcp://10.0.0.1:443", "EFS_SERVER_PORT_443_TCP_PROTO=tcp",
+		"EFS_SERVER_PORT_443_TCP_PORT=443", "EFS_SERVER_PORT_443_TCP_ADDR=10.0.0.1", "EFS_PORT=tcp://10.0.0.1:443",
+	}, nil)
+	if err != nil || len(c.Unknown) > 0 {
+		t.Errorf("unknown %v, %v", c.Unknown, err)
+	}
+	if c, err = load(t, "", []string{"EFS_SERVER_PORT=443"}, nil); err != nil || len(c.Unknown) != 1 {
+		t.Errorf("a port that somebody meant as a setting: unknown %v, %v", c.Unknown, err)
+	}
+}
+
 func TestProxies(t *testing.T) {
-	s := Server{TrustedProxies: []string{"10.1.2.3", "fd00::/8"}}
+	s := Listener{TrustedProxies: []string{"10.1.2.3", "fd00::/8"}}
 	p, err := s.Proxies()
 	if err != nil || len(p) != 2 || p[0].String() != "10.1.2.3/32" || p[1].String() != "fd00::/8" {
 		t.Errorf("%v, %v", p, err)
@@ -120,13 +136,16 @@ func TestProxies(t *testing.T) {
 // Every setting has a place in Config, so that none is silently dropped.
 func TestSettingsReachConfig(t *testing.T) {
 	keys := map[string]bool{}
+	var lists []string
 	var walk func(prefix string, typ reflect.Type)
 	walk = func(prefix string, typ reflect.Type) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
 			tag := f.Tag.Get("koanf")
 			switch {
-			case tag == "-":
+			case tag == "-" || !f.IsExported():
+			case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
+				lists = append(lists, prefix+tag)
 			case f.Type.Kind() == reflect.Struct:
 				walk(prefix+tag+".", f.Type)
 			default:
@@ -143,6 +162,9 @@ func TestSettingsReachConfig(t *testing.T) {
 	}
 	for key := range keys {
 		t.Errorf("field %s is no setting", key)
+	}
+	if !reflect.DeepEqual(lists, tables) {
+		t.Errorf("lists of tables are %v, not %v", tables, lists)
 	}
 }
 

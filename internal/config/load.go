@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/file"
@@ -15,44 +16,6 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
-
-// setting is one line of the table that defaults, file, variables and flags
-// are all read by.
-type setting struct {
-	key   string // SECTION.KEY
-	flag  string // "" for none
-	usage string // of the flag
-	value any    // default: string, bool, int or []string
-}
-
-var settings = []setting{
-	{"root", "root", "directory that holds everything", "/efs"},
-	{"server.listen", "listen", "address for HTTPS", ":443"},
-	{"server.ops_listen", "ops-listen", "address for health and metrics in plain HTTP (default: none)", ""},
-	{"server.hostnames", "hostname", "name or address to add to the server's own certificate (repeatable)", []string{}},
-	{"server.tls_cert", "tls-cert", "PEM certificate chain to use instead of the server's own", ""},
-	{"server.tls_key", "tls-key", "PEM key of --tls-cert", ""},
-	{"server.factors", "factors", "what each request must carry", []string{"certificate", "basic", "token"}},
-	{"server.trusted_proxies", "trusted-proxy", "address or prefix of a proxy whose Client-Cert and PROXY headers count (repeatable)", []string{}},
-	{"server.proxy_protocol", "proxy-protocol", "trusted proxies send the PROXY protocol", false},
-	{"storage.system", "", "", ""},
-	{"storage.keys", "", "", ""},
-	{"storage.index", "", "", ""},
-	{"storage.files", "", "", ""},
-	{"starter.key_file", "starter-key-file", "file that holds the base64 starter key", ""},
-	{"starter.keyring", "starter-keyring", "description of a key in the Linux keyring that holds the starter key", ""},
-	{"starter.prompt", "starter-prompt", "ask for the starter passphrase on the terminal", false},
-	{"limits.body", "", "", "0"},
-	{"limits.uploads", "", "", 256},
-	{"limits.requests", "", "", 2048},
-	{"limits.connections", "", "", 2048},
-	{"limits.header", "", "", "32KiB"},
-	{"limits.slow_client", "", "", "30s"},
-	{"limits.idle_timeout", "", "", "2m"},
-	{"limits.shutdown", "", "", "30s"},
-	{"log.level", "log-level", "debug, info, warn or error", "info"},
-	{"log.format", "log-format", "text or json", "text"},
-}
 
 // notSettings are variables that EFS uses and that are no settings of the
 // server.
@@ -62,61 +25,127 @@ var notSettings = []string{"EFS_STARTER_KEY", "EFS_CONFIG"}
 func Flags(fs *pflag.FlagSet) {
 	fs.String("config", "", "TOML file with settings")
 	for _, s := range settings {
+		if s.flag == "" {
+			continue
+		}
 		switch v := s.value.(type) {
 		case string:
-			if s.flag != "" {
-				fs.String(s.flag, v, s.usage)
-			}
+			fs.String(s.flag, v, s.help)
 		case bool:
-			fs.Bool(s.flag, v, s.usage)
+			fs.Bool(s.flag, v, s.help)
 		case []string:
-			fs.StringSlice(s.flag, v, s.usage)
+			fs.StringSlice(s.flag, v, s.help)
 		}
 	}
+}
+
+// loader gathers the settings, layer by layer, and remembers where each came
+// from.
+type loader struct {
+	k       *koanf.Koanf
+	sources map[string]string
+	unknown []string
 }
 
 // Load returns the settings in force: defaults, the file that --config or
 // EFS_CONFIG names, the variables in environ, and the flags of fs that were
-// given. Errors name the setting and where it stands.
+// given. Its error tells everything that is wrong, one a line, each with the
+// name of the setting and where it stands.
 func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
-	k := koanf.New(".")
+	l := &loader{k: koanf.New("."), sources: map[string]string{}}
 	for _, s := range settings {
-		if err := k.Set(s.key, s.value); err != nil {
-			return nil, fmt.Errorf("default of %s: %w", s.key, err)
+		if err := l.set(s.key, s.value, SourceDefault); err != nil {
+			return nil, err
 		}
 	}
-	if err := loadFile(k, configFile(fs, environ)); err != nil {
+	path := configFile(fs, environ)
+	if err := l.file(path); err != nil {
 		return nil, err
 	}
-	unknown, err := loadEnv(k, environ)
+	if err := l.environment(environ); err != nil {
+		return nil, err
+	}
+	if err := l.flags(fs); err != nil {
+		return nil, err
+	}
+	return l.decode(path)
+}
+
+func (l *loader) set(key string, v any, source string) error {
+	if err := l.k.Set(key, v); err != nil {
+		return fmt.Errorf("%s: setting %s: %w", source, key, err)
+	}
+	l.sources[key] = source
+	return nil
+}
+
+// decode makes a Config of what was gathered, and judges it.
+func (l *loader) decode(path string) (*Config, error) {
+	c := &Config{File: path, Unknown: l.unknown, Sources: l.sources, raw: l.k}
+	err := l.k.UnmarshalWithConf("", c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result: c, TagName: "koanf", WeaklyTypedInput: true, DecodeHook: DecodeHook(),
+	}})
 	if err != nil {
-		return nil, err
+		return nil, l.placed(decodeErrors(err))
 	}
-	if err := loadFlags(k, fs); err != nil {
-		return nil, err
-	}
-	c := &Config{}
-	if err := k.Unmarshal("", c); err != nil {
-		return nil, fmt.Errorf("setting %s", strings.ReplaceAll(decodeError(err).Error(), "\n", "; "))
-	}
-	c.Unknown = unknown
 	if c.Root, err = filepath.Abs(c.Root); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return nil, l.placed(err)
+	}
+	return c, nil
 }
 
-// decodeError takes away the preamble that mapstructure puts before its errors,
-// each of which begins with the name of a setting.
-func decodeError(err error) error {
+// placed puts where a setting was given behind each error that begins with
+// its name.
+func (l *loader) placed(err error) error {
+	var out []error
+	for _, e := range split(err) {
+		name := strings.TrimPrefix(e.Error(), "setting '")
+		end := strings.IndexFunc(name, func(r rune) bool {
+			return r != '_' && r != '.' && (r < 'a' || r > 'z')
+		})
+		if end > 0 {
+			if from := l.sources[name[:end]]; from != "" && from != SourceDefault {
+				e = fmt.Errorf("%w (from %s)", e, from)
+			}
+		}
+		out = append(out, e)
+	}
+	return errors.Join(out...)
+}
+
+// split takes joined errors apart.
+func split(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range joined.Unwrap() {
+			out = append(out, split(e)...)
+		}
+		return out
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// decodeErrors takes away the preamble that mapstructure puts before its
+// errors, each of which begins with the name of a setting.
+func decodeErrors(err error) error {
 	var joined interface {
 		error
 		Unwrap() []error
 	}
-	if errors.As(err, &joined) {
-		return joined
+	if !errors.As(err, &joined) {
+		return fmt.Errorf("setting %w", err)
 	}
-	return err
+	var out []error
+	for _, e := range split(joined) {
+		out = append(out, fmt.Errorf("setting %w", e))
+	}
+	return errors.Join(out...)
 }
 
 func configFile(fs *pflag.FlagSet, environ []string) string {
@@ -131,7 +160,7 @@ func configFile(fs *pflag.FlagSet, environ []string) string {
 	return ""
 }
 
-func loadFile(k *koanf.Koanf, path string) error {
+func (l *loader) file(path string) error {
 	if path == "" {
 		return nil
 	}
@@ -142,19 +171,16 @@ func loadFile(k *koanf.Koanf, path string) error {
 	if err := in.Load(file.Provider(path), toml.Parser()); err != nil {
 		return fmt.Errorf("configuration file %s: %w", path, err)
 	}
-	var errs []error
+	if err := unknownKeys(path, in); err != nil {
+		return err
+	}
 	for _, key := range in.Keys() {
-		if !known(key) {
-			errs = append(errs, fmt.Errorf("configuration file %s: there is no setting %q", path, key))
-		}
+		l.sources[key] = "file " + path
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	return k.Merge(in)
+	return l.k.Merge(in)
 }
 
-func loadEnv(k *koanf.Koanf, environ []string) (unknown []string, err error) {
+func (l *loader) environment(environ []string) error {
 	transform := func(name, value string) (string, any) {
 		if slices.Contains(notSettings, name) {
 			return "", nil
@@ -163,23 +189,26 @@ func loadEnv(k *koanf.Koanf, environ []string) (unknown []string, err error) {
 			if name != Variable(s.key) {
 				continue
 			}
+			l.sources[s.key] = "variable " + name
 			if _, list := s.value.([]string); list {
 				return s.key, splitList(value)
 			}
 			return s.key, value
 		}
-		unknown = append(unknown, name)
+		if !serviceLink(name, value) {
+			l.unknown = append(l.unknown, name)
+		}
 		return "", nil
 	}
 	provider := env.Provider(".", env.Opt{Prefix: "EFS_", TransformFunc: transform, EnvironFunc: func() []string { return environ }})
-	if err := k.Load(provider, nil); err != nil {
-		return nil, fmt.Errorf("environment: %w", err)
+	if err := l.k.Load(provider, nil); err != nil {
+		return fmt.Errorf("environment: %w", err)
 	}
-	slices.Sort(unknown)
-	return unknown, nil
+	slices.Sort(l.unknown)
+	return nil
 }
 
-func loadFlags(k *koanf.Koanf, fs *pflag.FlagSet) error {
+func (l *loader) flags(fs *pflag.FlagSet) error {
 	for _, s := range settings {
 		if s.flag == "" {
 			continue
@@ -188,8 +217,8 @@ func loadFlags(k *koanf.Koanf, fs *pflag.FlagSet) error {
 		if f == nil || !f.Changed {
 			continue
 		}
-		if err := k.Set(s.key, posflag.FlagVal(fs, f)); err != nil {
-			return fmt.Errorf("--%s: %w", s.flag, err)
+		if err := l.set(s.key, posflag.FlagVal(fs, f), "flag --"+s.flag); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -198,10 +227,6 @@ func loadFlags(k *koanf.Koanf, fs *pflag.FlagSet) error {
 // Variable returns the environment variable of a setting: EFS_SECTION_KEY.
 func Variable(key string) string {
 	return "EFS_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
-}
-
-func known(key string) bool {
-	return slices.ContainsFunc(settings, func(s setting) bool { return s.key == key })
 }
 
 // splitList reads "a, b" as two elements and "" as none.

@@ -31,7 +31,7 @@ type tlsServer struct {
 }
 
 func (s *Server) newTLSServer(l Listener, ln net.Listener) *tlsServer {
-	t := &tlsServer{s: s, ln: ln, config: s.tlsConfig(), http2: s.httpServer(l)}
+	t := &tlsServer{s: s, ln: ln, config: s.tlsConfig(&l), http2: s.httpServer(l)}
 	t.http1 = &http1.Server{
 		Handler:       t.http2.Handler,
 		HeaderTimeout: s.limits.HeaderTime,

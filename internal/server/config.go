@@ -38,6 +38,17 @@ type Listener struct {
 	// /metrics and nothing else.
 	Ops bool
 
+	// Routes is what is served here; zero: everything. The rest is 404, as if
+	// it did not exist.
+	Routes Routes
+
+	// AskCert is what is done about client certificates in TLS.
+	AskCert AskCert
+
+	// Certificate is asked before Config.Certificate, for a listener with a
+	// certificate of its own; nil: there is none.
+	Certificate func() (*tls.Certificate, error)
+
 	// Factors is what each request must carry; zero: all three.
 	Factors Factors
 

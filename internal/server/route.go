@@ -176,7 +176,7 @@ func (x *exchange) handle() error {
 		return x.options(dataMethods)
 	}
 	e := endpoints[t.route]
-	if e == nil {
+	if e == nil || !x.l.serves(t.route) {
 		return notFound.with("No such endpoint. A file of this name is reached under /data/.")
 	}
 	if x.r.Method == http.MethodOptions {

@@ -119,15 +119,16 @@ func (s *Server) httpServer(l Listener) *http.Server {
 	}
 }
 
-// tlsConfig asks every client for a certificate and takes any, or none: which
-// of them is good is judged at each request, so that the caller can be told
-// what is wrong with it.
-func (s *Server) tlsConfig() *tls.Config {
+func (s *Server) tlsConfig(l *Listener) *tls.Config {
+	certificate := s.certificateFor
+	if own := l.Certificate; own != nil {
+		certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own() }
+	}
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		ClientAuth:     tls.RequestClientCert,
+		ClientAuth:     l.AskCert.tls(),
 		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: s.certificateFor,
+		GetCertificate: certificate,
 
 		// Full records from the start: small ones let a page be shown a moment
 		// earlier over a slow line, and cost every other transfer.
