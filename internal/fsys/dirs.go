@@ -84,7 +84,7 @@ func (t *txn) remove(s *spot, recursive bool) (check int) {
 	switch {
 	case e.Kind != efs.KindDir:
 		t.delete(efs.SpaceFiles, id[:])
-		t.drop(e)
+		t.drop(e, s.key[:], s.version)
 	case recursive:
 		op = efs.OpDeleteTree
 		t.delete(efs.SpacePlaces, id[:])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,9 @@ type FS struct {
 	paths   *lru.Cache[string, chain]
 	large   *lru.Cache[efs.ID, *dirNames]
 	limits  namesLimits
+
+	accounting sync.RWMutex // held for reading by transactions, for writing by who changes quotas
+	quotas     atomic.Pointer[quotas]
 
 	contents contents // contents in use by this process
 	work     work     // what the background has to do
@@ -124,6 +128,7 @@ func assemble(o Options) (*FS, error) {
 	if fs.limits == (namesLimits{}) {
 		fs.limits = defaultNames
 	}
+	fs.quotas.Store(&quotas{})
 	fs.contents.init()
 	fs.work.init()
 	var err error
@@ -153,6 +158,9 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 		return nil, err
 	}
 	fs.policy.Store(&policy)
+	if err := fs.loadQuotas(ctx); err != nil {
+		return nil, err
+	}
 	leftovers, err := fs.leftovers(ctx)
 	if err != nil {
 		return nil, err

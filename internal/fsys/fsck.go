@@ -37,7 +37,7 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 	if err := fs.ready(); err != nil {
 		return nil, err
 	}
-	c := &checker{fs: fs, ctx: ctx, o: o, report: &FsckReport{Deep: o.Deep, Problems: []Problem{}}}
+	c := &checker{fs: fs, ctx: ctx, o: o, users: map[string]efs.Usage{}, report: &FsckReport{Deep: o.Deep, Problems: []Problem{}}}
 	before, quiet := c.barrier()
 	if u, err := fs.Usage(ctx); err == nil {
 		c.total = u.Files
@@ -53,7 +53,9 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 	}
 	if after, ok := c.barrier(); quiet && ok && after-before == c.barriers-1 { // nobody else's
 		c.report.UsageChecked = true
-		err = c.usage(counted)
+		if err = c.usage(c.fs.o.ID, "", counted, c.used); err == nil {
+			err = c.userUsage()
+		}
 	}
 	return c.report, err
 }
@@ -78,7 +80,8 @@ type checker struct {
 	total  int64
 	done   int64
 	used   efs.Usage
-	inline []efs.ID // that entries refer to, sorted once all are known
+	users  map[string]efs.Usage // what of it users have, who have a quota
+	inline []efs.ID             // that entries refer to, sorted once all are known
 	blob   []efs.ID
 
 	barriers uint64 // commits of its own
@@ -149,6 +152,7 @@ func (c *checker) count(e *efs.Entry) {
 	c.report.Bytes += e.Size
 	c.used.Bytes += e.Size
 	c.used.Files++
+	c.countOwner(e)
 	for _, x := range e.Extents {
 		c.report.Contents++
 		if x.Inline {
@@ -286,17 +290,22 @@ func keyID(key []byte) (efs.ID, error) {
 	return efs.ID(key), nil
 }
 
-// usage compares what is counted as in use with what was found.
-func (c *checker) usage(u efs.Usage) (err error) {
-	if u == c.used {
+// usage compares what is counted as in use with what was found, for the file
+// system or for a user.
+func (c *checker) usage(account efs.ID, user string, counted, found efs.Usage) (err error) {
+	if counted == found {
 		return nil
 	}
+	whose := ""
+	if user != "" {
+		whose = fmt.Sprintf(" of user '%s'", user)
+	}
 	p := Problem{Kind: ProblemUsage, Remedy: "run fsck with --repair",
-		Detail: fmt.Sprintf("%d bytes in %d files are counted, %d in %d exist", u.Bytes, u.Files, c.used.Bytes, c.used.Files)}
+		Detail: fmt.Sprintf("%d bytes in %d files%s are counted, %d in %d exist", counted.Bytes, counted.Files, whose, found.Bytes, found.Files)}
 	if c.o.Repair {
 		// A difference stays right whatever is committed meanwhile.
 		_, err = c.fs.o.Index.Commit(c.ctx, &efs.Txn{Usage: []efs.Delta{{
-			Account: c.fs.o.ID, Bytes: c.used.Bytes - u.Bytes, Files: c.used.Files - u.Files,
+			Account: account, Bytes: found.Bytes - counted.Bytes, Files: found.Files - counted.Files,
 		}}})
 		p.Repaired = err == nil
 	}

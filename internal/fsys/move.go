@@ -60,6 +60,7 @@ func (fs *FS) move(ctx context.Context, src, dst []string, o *MoveOptions) (PutR
 	e.Name = d.name()
 	key := t.parents(d)
 	t.unlist(s)
+	t.rewrite(s.entry, s.key[:], s.version)
 	id := e.File
 	if e.Kind == efs.KindDir {
 		t.hang(key, key.dir(), &e)

@@ -74,8 +74,11 @@ func (p *put) run(ctx context.Context, body io.Reader) (PutResult, error) {
 
 // welcome judges, before any of a body is read, whether it may be stored.
 func (p *put) welcome(ctx context.Context) error {
-	_, err := p.locate(ctx)
-	return err
+	s, err := p.locate(ctx)
+	if err != nil {
+		return err
+	}
+	return p.fs.affordable(ctx, p.o.User, s.entry, p.o.Size)
 }
 
 // locate looks the path up and judges whether a file may be stored there.
@@ -199,10 +202,9 @@ func (p *put) commit(ctx context.Context, s *spot, t *txn, e *efs.Entry) error {
 		file := e.File
 		t.put(efs.SpaceFiles, file[:], key[:])
 	} else {
-		t.drop(s.entry)
+		t.drop(s.entry, s.key[:], s.version)
 	}
-	t.use.Bytes += e.Size
-	t.use.Files++
+	t.gain(e)
 	t.change(&efs.Change{Op: op, Path: s.path(), Dir: key.dir(), Before: s.entry, After: e})
 	c, err := t.commit(ctx)
 	if err != nil {

@@ -63,7 +63,7 @@ func (fs *FS) reapUpTo(ctx context.Context, dir efs.ID, steps int) error {
 			t.put(efs.SpaceMeta, detachedKey(id), detached{Dir: id})
 		} else {
 			t.delete(efs.SpaceFiles, id[:])
-			t.drop(e)
+			t.drop(e, recs[i].Key, recs[i].Version)
 		}
 	}
 	if len(recs) < steps {

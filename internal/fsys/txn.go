@@ -11,11 +11,16 @@ import (
 // txn builds an index transaction. Its methods keep the first error; commit
 // returns it.
 type txn struct {
-	fs   *FS
-	now  int64
-	who  string
-	t    efs.Txn
-	use  efs.Usage
+	fs  *FS
+	now int64
+	who string
+	t   efs.Txn
+	use efs.Usage // of the file system
+
+	quotas *quotas // that it began with
+	counts bool    // it changes what is in use, or whose records say so
+	owned  []owned // of users who have a quota
+
 	err  error
 	path chain // directories made: for the path cache once committed
 	segs []string
@@ -25,7 +30,7 @@ type txn struct {
 }
 
 func (fs *FS) begin(who Who) *txn {
-	return &txn{fs: fs, now: fs.now(), who: who.User}
+	return &txn{fs: fs, now: fs.now(), who: who.User, quotas: fs.quotas.Load()}
 }
 
 func (t *txn) fail(err error) {
@@ -96,13 +101,12 @@ func (t *txn) change(c *efs.Change) {
 }
 
 // drop gives back what a file's entry holds: its contents to the release
-// queue, its use.
-func (t *txn) drop(e *efs.Entry) {
+// queue, its use. The entry is in the record of the given key and version.
+func (t *txn) drop(e *efs.Entry, key []byte, version uint64) {
 	for _, x := range e.Extents {
 		t.t.Release = append(t.t.Release, efs.Release{Content: x.Content, Inline: x.Inline})
 	}
-	t.use.Bytes -= e.Size
-	t.use.Files--
+	t.lose(e, key, version)
 }
 
 // parents makes the missing directories before the entry of s and returns the
@@ -147,10 +151,7 @@ func (t *txn) commit(ctx context.Context) (efs.Committed, error) {
 	if t.err != nil {
 		return efs.Committed{}, t.err
 	}
-	if t.use != (efs.Usage{}) {
-		t.t.Usage = append(t.t.Usage, efs.Delta{Account: t.fs.o.ID, Bytes: t.use.Bytes, Files: t.use.Files})
-	}
-	c, err := t.fs.o.Index.Commit(ctx, &t.t)
+	c, err := t.commitCharged(ctx)
 	if err != nil {
 		t.namesRefused(err)
 		return c, err
@@ -161,6 +162,17 @@ func (t *txn) commit(ctx context.Context) (efs.Committed, error) {
 	}
 	t.remember(c.Revision)
 	return c, nil
+}
+
+// commitCharged commits with what the transaction uses. Meanwhile no quota
+// changes.
+func (t *txn) commitCharged(ctx context.Context) (efs.Committed, error) {
+	t.fs.accounting.RLock()
+	defer t.fs.accounting.RUnlock()
+	if err := t.charge(); err != nil {
+		return efs.Committed{}, err
+	}
+	return t.fs.o.Index.Commit(ctx, &t.t)
 }
 
 // remember caches the directories that the transaction made. Their generation

@@ -34,6 +34,8 @@ type work struct {
 	flush  dirQueue      // large directories with many changed names
 	merge  dirQueue      // directories that may have become large, or have many runs of names
 
+	count kicked // users are to be counted
+
 	reaping, releasing pace // each used by one goroutine
 
 	merging sync.Mutex // held by who writes long runs of names, or gives names up
@@ -49,6 +51,7 @@ func (w *work) init() {
 	w.begun = make(chan struct{})
 	w.flush.init()
 	w.merge.init()
+	w.count = make(kicked, 1)
 }
 
 // start begins the background work of fs. leftovers are blobs that were found
@@ -57,6 +60,7 @@ func (w *work) start(fs *FS, leftovers []efs.ID) {
 	w.wg.Go(func() { fs.every(anchorEvery, "anchoring the head", fs.setAnchor) })
 	w.wg.Go(func() { fs.every(trimEvery, "trimming the change log", fs.trim) })
 	w.wg.Go(func() { fs.every(purgeEvery, "purging the quarantine", fs.purge) })
+	w.wg.Go(fs.countUsers)
 	w.wg.Go(func() { fs.tend(&w.flush, "sorting changed names", fs.flushNames) })
 	w.wg.Go(func() { fs.tend(&w.merge, "merging sorted names", fs.mergeNames) })
 	w.wg.Go(func() {
