@@ -100,6 +100,14 @@ var userName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // ValidFSName reports whether s can name a file system.
 func ValidFSName(s string) bool { return fsName.MatchString(s) }
 
+// ServerRealm is where administrators of the server are users. No file system
+// can have this name, and it holds no files.
+const ServerRealm = "@server"
+
+// ValidRealm reports whether s can name what users belong to: a file system,
+// or ServerRealm.
+func ValidRealm(s string) bool { return s == ServerRealm || ValidFSName(s) }
+
 // ValidUserName reports whether s can name a user.
 func ValidUserName(s string) bool { return userName.MatchString(s) }
 

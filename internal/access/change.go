@@ -36,6 +36,16 @@ func (d *Directory) OnChange(fn func(user string)) {
 // the bundle and nowhere else. It happens wholly or not at all. Errors:
 // efs.ErrBadInput (name, key), efs.ErrExists.
 func (d *Directory) CreateUser(ctx context.Context, name string, key *userkey.Public, tlsKey crypto.PublicKey) (*Issued, error) {
+	return d.createUser(ctx, name, key, tlsKey, false)
+}
+
+// CreateUserWithoutGrants is CreateUser for a user who may do nothing until
+// something is granted.
+func (d *Directory) CreateUserWithoutGrants(ctx context.Context, name string, key *userkey.Public, tlsKey crypto.PublicKey) (*Issued, error) {
+	return d.createUser(ctx, name, key, tlsKey, true)
+}
+
+func (d *Directory) createUser(ctx context.Context, name string, key *userkey.Public, tlsKey crypto.PublicKey, explicit bool) (*Issued, error) {
 	if !efs.ValidUserName(name) {
 		return nil, fmt.Errorf("user name %q: letters, digits and . _ - only, at most 63, beginning with a letter or digit: %w", name, efs.ErrBadInput)
 	}
@@ -47,7 +57,7 @@ func (d *Directory) CreateUser(ctx context.Context, name string, key *userkey.Pu
 		return nil, err
 	}
 	now := d.now().UTC().Truncate(time.Second)
-	u := &User{Format: recordVersion, Name: name, Created: now, Keys: []Key{newKey(key, now)}}
+	u := &User{Format: recordVersion, Name: name, Created: now, Keys: []Key{newKey(key, now)}, Explicit: explicit}
 	if err := u.addCertificate(issued.Certificate, now); err != nil {
 		return nil, err
 	}
@@ -167,7 +177,7 @@ func (d *Directory) takeAway(ctx context.Context, user string, fn func(u *User, 
 	return err
 }
 
-// DeleteUser forgets a user; sessions and connections end before it returns.
+// DeleteUser forgets a user with all grants held here; sessions and connections end before it returns.
 // The user's files stay. efs.ErrNotFound.
 func (d *Directory) DeleteUser(ctx context.Context, user string) error {
 	before := d.Generation()
@@ -186,12 +196,22 @@ func (d *Directory) delete(ctx context.Context, user string) error {
 		if errors.Is(err, efs.ErrNotFound) {
 			return notFound(d.fs, user)
 		}
-		if err == nil {
-			err = d.storeOne(ctx, efs.AccessMutation{Kind: kindUser, Name: user, Version: version})
-		}
 		if err != nil {
 			return fmt.Errorf("deleting user %s: %w", user, err)
 		}
+		own := Principal{user, d.fs}
+		muts := []efs.AccessMutation{{Kind: kindUser, Name: user, Version: version}}
+		_, granted, err := d.holding(ctx, own)
+		if err != nil {
+			return err
+		}
+		if granted != 0 {
+			muts = append(muts, efs.AccessMutation{Kind: kindGrant, Name: own.String(), Version: granted})
+		}
+		if err := d.storeAll(ctx, muts); err != nil {
+			return fmt.Errorf("deleting user %s: %w", user, err)
+		}
+		d.takeHolding(own, nil)
 		d.take(user, nil)
 		return nil
 	})

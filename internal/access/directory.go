@@ -1,5 +1,5 @@
 // Package access says who may: the users of one file system, their public keys
-// and certificates, and the authority that issues those.
+// and certificates, the authority that issues those, and who holds what grants.
 //
 // All of it is sealed records in the index, the one truth. The files under
 // system/ are exports for people, compared at start and never trusted. A
@@ -69,7 +69,9 @@ type Directory struct {
 	mu       sync.RWMutex
 	users    map[string]*member
 	certs    map[Digest]holder
+	holdings map[Principal]*held
 	onChange []func(user string)
+	onRevoke []func(Principal)
 	exports  string // system directory kept up to date; "" for none
 	logger   *slog.Logger
 }
@@ -134,6 +136,11 @@ func Open(ctx context.Context, fs string, store Store) (*Directory, error) {
 func (d *Directory) Reload(ctx context.Context) error {
 	d.write.Lock()
 	defer d.write.Unlock()
+	return d.reload(ctx)
+}
+
+// reload is Reload with d.write held.
+func (d *Directory) reload(ctx context.Context) error {
 	users, certs := map[string]*member{}, map[Digest]holder{}
 	const page = 1 << 14 // a store may have to read all for each
 	for after := ""; ; {
@@ -158,9 +165,13 @@ func (d *Directory) Reload(ctx context.Context) error {
 			break
 		}
 	}
+	holdings, err := d.readHoldings(ctx)
+	if err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.users, d.certs = users, certs
+	d.users, d.certs, d.holdings = users, certs, holdings
 	d.gen.Add(1)
 	return nil
 }

@@ -127,6 +127,9 @@ func userTOML(u *User) []byte {
 	if u.Revoked != nil {
 		stamp("revoked", *u.Revoked)
 	}
+	if u.Explicit { // of what: paths, which are not to be read on a volume
+		b.WriteString("rights = \"as granted\"\n")
+	}
 	for _, k := range u.Keys {
 		fmt.Fprintf(&b, "\n[[key]]\nkind = %q\nfingerprint = %q\n", k.Kind, k.Fingerprint)
 		stamp("added", k.Added)

@@ -25,6 +25,11 @@ const caUsers = "users"
 // recordVersion is the format of access records. Newer ones are refused.
 const recordVersion = 1
 
+// explicitVersion is the format of the record of a user whose rights are
+// grants. Releases that know nothing of grants refuse it, rather than let the
+// user at everything.
+const explicitVersion = 2
+
 // User is what a file system keeps of a user.
 type User struct {
 	Format       int           `cbor:"1,keyasint" json:"-"`
@@ -32,8 +37,9 @@ type User struct {
 	Created      time.Time     `cbor:"3,keyasint" json:"created"`
 	Keys         []Key         `cbor:"4,keyasint" json:"keys"`
 	Certificates []Certificate `cbor:"5,keyasint" json:"certificates"`
-	Revoked      *time.Time    `cbor:"6,keyasint,omitempty" json:"revoked,omitempty"` // since when the user gets in no more
-	TLS          []byte        `cbor:"7,keyasint" json:"-"`                           // the newest certificate, DER
+	Revoked      *time.Time    `cbor:"6,keyasint,omitempty" json:"revoked,omitempty"`  // since when the user gets in no more
+	TLS          []byte        `cbor:"7,keyasint" json:"-"`                            // the newest certificate, DER
+	Explicit     bool          `cbor:"8,keyasint,omitempty" json:"explicit,omitempty"` // has what was granted; else everything in the file system
 }
 
 // Key is a public key that a user signs with.
@@ -83,6 +89,9 @@ type caRecord struct {
 }
 
 func encodeUser(u *User) ([]byte, error) {
+	if u.Explicit {
+		u.Format = explicitVersion
+	}
 	b, err := detcbor.Marshal(u)
 	if err != nil {
 		return nil, fmt.Errorf("encoding user %s: %w", u.Name, err)
@@ -96,11 +105,11 @@ func decodeUser(name string, b []byte) (*User, error) {
 	var format struct {
 		Format int `cbor:"1,keyasint"`
 	}
-	if err := detcbor.UnmarshalKnown(b, &format); err == nil && format.Format > recordVersion {
+	if err := detcbor.UnmarshalKnown(b, &format); err == nil && format.Format > explicitVersion {
 		return nil, fmt.Errorf("user %s: written by a newer release of EFS; use that release: %w", name, efs.ErrDamaged)
 	}
 	u := new(User)
-	if err := detcbor.Unmarshal(b, u); err != nil || u.Format != recordVersion || u.Name != name {
+	if err := detcbor.Unmarshal(b, u); err != nil || u.Format < recordVersion || u.Explicit != (u.Format == explicitVersion) || u.Name != name {
 		return nil, fmt.Errorf("user %s: record cannot be read: %w", name, efs.ErrDamaged)
 	}
 	return u, nil

@@ -58,7 +58,7 @@ func (m Message) Check() error {
 	switch {
 	case err != nil || id.String() != m.Instance:
 		return bad("instance")
-	case !efs.ValidFSName(m.FS):
+	case !efs.ValidRealm(m.FS):
 		return bad("fs")
 	case !efs.ValidUserName(m.User):
 		return bad("user")

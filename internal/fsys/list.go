@@ -15,7 +15,8 @@ import (
 // to pass as After for the page that follows, "" after the last.
 //
 // What is created or deleted while pages are read may or may not be listed;
-// what exists all the time is listed once.
+// what exists all the time is listed once. What o.Scope leaves out is neither
+// listed nor looked at nor told by next.
 func (fs *FS) List(ctx context.Context, dir string, o ListOptions) (entries []ListEntry, next string, err error) {
 	if o.Limit < 0 || o.Limit > MaxListLimit {
 		return nil, "", fmt.Errorf("%w: limit %d, 1 to %d are allowed", efs.ErrBadInput, o.Limit, MaxListLimit)
@@ -27,7 +28,7 @@ func (fs *FS) List(ctx context.Context, dir string, o ListOptions) (entries []Li
 	if err != nil {
 		return nil, "", err
 	}
-	l := &lister{fs: fs, max: o.Limit + 1, recursive: o.Recursive}
+	l := &lister{fs: fs, max: o.Limit + 1, recursive: o.Recursive, scope: o.Scope, base: strings.Trim(dir, "/")}
 	if err := l.walk(ctx, id, "", o.After); err != nil {
 		return nil, "", err
 	}
@@ -70,6 +71,8 @@ type lister struct {
 	fs        *FS
 	max       int
 	recursive bool
+	scope     Scope
+	base      string // path of the directory that is listed
 	out       []ListEntry
 }
 
@@ -81,7 +84,7 @@ func (l *lister) walk(ctx context.Context, dir efs.ID, prefix, after string) err
 		from, inclusive = after[:i+1], true // the directory in which after lies is gone into again
 	}
 	for {
-		page, err := l.fs.page(ctx, dir, from, inclusive, l.max-len(l.out))
+		page, err := l.page(ctx, dir, prefix, from, inclusive)
 		if err != nil {
 			return err
 		}

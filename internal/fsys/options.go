@@ -89,6 +89,18 @@ type ListOptions struct {
 	After     string // list what sorts after this: a name, or a directory's name with a slash; relative to the directory
 	Limit     int    // 0: DefaultListLimit; at most MaxListLimit
 	Recursive bool   // all below, each with its relative path
+	Scope     Scope  // what may be listed; nil: everything
+}
+
+// Scope narrows a listing to what somebody may see. Paths are relative to the
+// root of the file system, without slashes around them. *access.Rights has it.
+type Scope interface {
+	// Names returns the only names in a directory that may be listed; all if
+	// every name may, in the directory and below.
+	Names(dir string) (names []string, all bool)
+	// Visible reports whether one of those names may be listed, for what it
+	// is: a directory or not.
+	Visible(path string, dir bool) bool
 }
 
 // The limits of a page of names.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/access"
 )
 
 // DeleteFS destroys a file system: its keys first, so that nothing of it can
@@ -55,6 +56,11 @@ func (n *Node) beginDelete(ctx context.Context, name string, progress func(strin
 	delete(n.failed, name)
 	n.mu.Unlock()
 	v.sessions.EndFS(name)
+	// What its users hold elsewhere counts for nothing from here on; a record
+	// that stays behind does no harm.
+	if err := n.dropElsewhere(context.WithoutCancel(ctx), name, func(p access.Principal) bool { return p.Realm == name }); err != nil {
+		n.log.Warn("grants of a deleted file system's users stay behind", "fs", name, "err", err)
+	}
 	n.accessChanged(name, "")
 	if f != nil {
 		if err := f.close(); err != nil {

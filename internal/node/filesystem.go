@@ -110,11 +110,7 @@ func (n *Node) explainRollback(name string, err error) error {
 // to date from now on.
 func (n *Node) serve(rec fsRecord, p *parts, users *access.Directory) *FileSystem {
 	f := &FileSystem{FS: p.fs, Users: users, Created: rec.Created, parts: *p}
-	sessions := n.secrets().sessions
-	users.OnChange(func(user string) {
-		sessions.EndUser(rec.Name, user)
-		n.accessChanged(rec.Name, user)
-	})
+	n.watchUsers(n.secrets(), users)
 	return f
 }
 

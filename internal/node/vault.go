@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/keyring"
 	"github.com/efs-project/efs/internal/kms/local"
 	"github.com/efs-project/efs/internal/session"
@@ -22,6 +23,7 @@ type vault struct {
 	sessions  *session.Manager
 	registry  *registry
 	tls       *serverTLS
+	realm     *access.Directory // the server\'s own: administrators, grants on keys
 }
 
 // openVault opens what the Box holds, and makes what a new one lacks. It
@@ -51,6 +53,9 @@ func (n *Node) fill(v *vault) (err error) {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
 	if v.sessions, err = n.newSessions(v.box); err != nil {
+		return err
+	}
+	if err := n.openRealm(v); err != nil {
 		return err
 	}
 	v.tls, err = openServerTLS(&n.cfg, v.box, n.clock)
@@ -92,8 +97,8 @@ func (n *Node) newSessions(box *starter.Box) (*session.Manager, error) {
 
 // sessionUsers is what a handshake asks; it must not hand out a typed nil.
 func (n *Node) sessionUsers(fs string) session.Users {
-	if f := (*n.open.Load())[fs]; f != nil {
-		return f.Users
+	if users, err := n.Users(fs); err == nil {
+		return users
 	}
 	return nil
 }

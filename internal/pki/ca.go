@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -29,14 +30,14 @@ type CA struct {
 // system. It can vouch for names efs://FS/… and for TLS clients, nothing else:
 // the name constraint and the key usage say so in the certificate itself.
 func NewClientCA(fs string) (certPEM, keyPEM []byte, err error) {
-	if !efs.ValidFSName(fs) {
+	if !efs.ValidRealm(fs) {
 		return nil, nil, fmt.Errorf("certificate authority for %q: %w", fs, efs.ErrBadInput)
 	}
 	return newCA(&x509.Certificate{
 		Subject:                     pkix.Name{CommonName: "EFS users of " + fs, OrganizationalUnit: []string{fs}},
 		ExtKeyUsage:                 []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		PermittedDNSDomainsCritical: true,
-		PermittedURIDomains:         []string{fs},
+		PermittedURIDomains:         []string{strings.TrimPrefix(fs, "@")},
 	})
 }
 
@@ -105,7 +106,7 @@ func (ca *CA) Signed(cert *x509.Certificate) bool {
 // IssueClient makes a client certificate for a user's TLS key: subject CN=user,
 // OU=fs, and the name efs://FS/USER. Weak keys are efs.ErrBadInput (CheckKey).
 func (ca *CA) IssueClient(fs, user string, pub crypto.PublicKey, ttl time.Duration) ([]byte, *x509.Certificate, error) {
-	if !efs.ValidFSName(fs) || !efs.ValidUserName(user) {
+	if !efs.ValidRealm(fs) || !efs.ValidUserName(user) {
 		return nil, nil, fmt.Errorf("client certificate for %q in %q: %w", user, fs, efs.ErrBadInput)
 	}
 	return ca.issue(&x509.Certificate{

@@ -24,6 +24,9 @@ const (
 	ServerTTL = 397 * 24 * time.Hour      // a server certificate
 )
 
+// serverHost is the host in the names of administrators.
+var serverHost = strings.TrimPrefix(efs.ServerRealm, "@")
+
 // backdate is how far before now certificates begin, for clocks that lag.
 const backdate = 5 * time.Minute
 
@@ -37,8 +40,12 @@ func Fingerprint(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ClientURI returns the name a client certificate carries: efs://FS/USER.
+// ClientURI returns the name a client certificate carries: efs://FS/USER. In
+// that of an administrator, efs://@server/USER, the @ ends an empty userinfo.
 func ClientURI(fs, user string) *url.URL {
+	if fs == efs.ServerRealm {
+		return &url.URL{Scheme: "efs", User: url.User(""), Host: serverHost, Path: "/" + user}
+	}
 	return &url.URL{Scheme: "efs", Host: fs, Path: "/" + user}
 }
 
@@ -49,8 +56,12 @@ func Identity(cert *x509.Certificate) (fs, user string, err error) {
 	if len(cert.URIs) == 1 && cert.URIs[0].Scheme == "efs" {
 		u := cert.URIs[0]
 		name := strings.TrimPrefix(u.Path, "/")
-		if efs.ValidFSName(u.Host) && efs.ValidUserName(name) && u.String() == ClientURI(u.Host, name).String() {
-			return u.Host, name, nil
+		fs := u.Host
+		if u.User != nil {
+			fs = efs.ServerRealm
+		}
+		if efs.ValidRealm(fs) && efs.ValidUserName(name) && u.String() == ClientURI(fs, name).String() {
+			return fs, name, nil
 		}
 	}
 	return "", "", fmt.Errorf("certificate names no EFS user (a URI efs://FS/USER): %w", efs.ErrBadInput)

@@ -68,7 +68,7 @@ func (x *exchange) handshakeFS(user, named string) (string, error) {
 	if !efs.ValidUserName(user) {
 		return "", badJSON.with("user must be a user's name: letters, digits, '.', '_' and '-', at most 63 of them.")
 	}
-	if named != "" && !efs.ValidFSName(named) {
+	if named != "" && !efs.ValidRealm(named) {
 		return "", badJSON.with("fs must be a file system's name: lower-case letters, digits and '-', 2 to 63 of them.")
 	}
 	switch of := x.who.fsName; {

@@ -36,12 +36,11 @@ func (x *exchange) authenticate(n needs) error {
 		x.who = who
 		return nil
 	}
-	if who.fs == nil {
-		f, err := x.s.node.FS(s.FS)
-		if err != nil {
+	if who.users == nil {
+		if who, err = x.s.member(s.FS); err != nil {
 			return sessionProblem(session.ErrExpired)
 		}
-		who.fs, who.users, who.fsName, who.user = f.FS, f.Users, s.FS, s.User
+		who.user = s.User
 	}
 	if who.fsName != s.FS || who.user != s.User { // a session that is bound to no certificate, over somebody else's
 		return sessionProblem(session.ErrBound)

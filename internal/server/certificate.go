@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/fsys"
 	"github.com/efs-project/efs/internal/pki"
@@ -18,13 +19,16 @@ import (
 
 // identity is who a request was found to come from.
 type identity struct {
-	fs      *fsys.FS
+	fs      *fsys.FS // nil for an administrator of the server
 	users   *access.Directory
 	fsName  string
 	user    string
 	cert    string            // SHA-256 of the client certificate in hex, "" for none
 	x509    *x509.Certificate // it
 	session *session.Session  // nil until the session is known
+
+	rights   *access.Rights // in fs, when the generation of users was rightsAt
+	rightsAt uint64
 }
 
 // certificate judges the client certificate of the request: of the TLS
@@ -94,11 +98,11 @@ func (s *Server) judge(ctx context.Context, cert *x509.Certificate) (identity, e
 	if err != nil {
 		return identity{}, unknownCertificate(err)
 	}
-	f, err := s.node.FS(fs)
+	who, err := s.member(fs)
 	if err != nil {
 		return identity{}, unknownCertificate(err)
 	}
-	user, err := f.Users.Judge(ctx, cert)
+	user, err := who.users.Judge(ctx, cert)
 	switch {
 	case errors.Is(err, access.ErrCertificateExpired):
 		return identity{}, certificateExpired.from(err, "Ask the administrator for a new certificate, and let the client renew it in time from then on. Check the clock too.")
@@ -109,7 +113,26 @@ func (s *Server) judge(ctx context.Context, cert *x509.Certificate) (identity, e
 	case err != nil:
 		return identity{}, writeProblem(err)
 	}
-	return identity{fs: f.FS, users: f.Users, fsName: fs, user: user, cert: pki.Fingerprint(cert), x509: cert}, nil
+	who.user, who.cert, who.x509 = user, pki.Fingerprint(cert), cert
+	who.rightsAt = who.users.Generation()
+	who.rights = who.users.Rights(user)
+	return who, nil
+}
+
+// member returns what is known of every user of a realm.
+func (s *Server) member(realm string) (identity, error) {
+	who := identity{fsName: realm}
+	if realm == efs.ServerRealm {
+		var err error
+		who.users, err = s.node.Admins()
+		return who, err
+	}
+	f, err := s.node.FS(realm)
+	if err != nil {
+		return who, err
+	}
+	who.fs, who.users = f.FS, f.Users
+	return who, nil
 }
 
 func unknownCertificate(err error) *problem {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/access"
 )
 
 // changesPage is how many changes are read from the log at a time.
@@ -26,9 +27,12 @@ func (x *exchange) changes(target) error {
 	if err := q.done(); err != nil {
 		return err
 	}
+	if x.fs == nil {
+		return outOfReach()
+	}
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
-	page, err := x.who.fs.Changes(ctx, since, changesPage)
+	page, err := x.fs.Changes(ctx, since, changesPage)
 	if err != nil {
 		return readProblem(err) // log-truncated is told before the stream begins
 	}
@@ -61,21 +65,24 @@ func (x *exchange) changes(target) error {
 				return err
 			}
 		}
-		if page, err = x.who.fs.Changes(ctx, since, changesPage); err != nil {
+		if page, err = x.fs.Changes(ctx, since, changesPage); err != nil {
 			return endOfFeed(err)
 		}
 	}
 }
 
 // sendChanges sends what the user may see of a page: changes of users and
-// their keys are not for users. It returns what is left of limit.
+// their keys are not for users, and neither is what is out of reach. It
+// returns what is left of limit.
 func (x *exchange) sendChanges(page []efs.Change, limit uint64) (uint64, error) {
 	var b []byte
+	rights := x.ownRights() // of this moment: they may have become more
 	for i := range page {
-		if page[i].Op == efs.OpAccess {
+		c, ok := seenBy(rights, &page[i])
+		if !ok {
 			continue
 		}
-		b = appendChange(b, &page[i])
+		b = appendChange(b, c)
 		if limit--; limit == 0 {
 			break
 		}
@@ -86,6 +93,46 @@ func (x *exchange) sendChanges(page []efs.Change, limit uint64) (uint64, error) 
 	return limit, x.writeNow(b)
 }
 
+// seenBy returns a change as somebody with these rights sees it: what was
+// moved into reach was created, and what was moved out of it was deleted.
+func seenBy(rights *access.Rights, c *efs.Change) (seen *efs.Change, ok bool) {
+	if c.Op == efs.OpAccess || rights == nil {
+		return nil, false
+	}
+	if rights.All() {
+		return c, true
+	}
+	e := c.After
+	if e == nil {
+		e = c.Before
+	}
+	dir := e != nil && e.Kind == efs.KindDir
+	to := rights.Visible(c.Path, dir)
+	if c.Op != efs.OpMove {
+		return c, to
+	}
+	from := rights.Visible(c.From, dir)
+	switch {
+	case from && to:
+		return c, true
+	case to:
+		in := *c
+		in.Op, in.From, in.Before = efs.OpCreate, "", nil
+		return &in, true
+	case from:
+		out := *c
+		out.Op, out.Path, out.From, out.After = efs.OpDelete, c.From, "", nil
+		if out.Before == nil {
+			out.Before = c.After
+		}
+		if dir {
+			out.Op = efs.OpDeleteTree
+		}
+		return &out, true
+	}
+	return nil, false
+}
+
 // awaitChange waits until the log goes on after since. It is false when the
 // feed is over: without an error if it may end here.
 func (x *exchange) awaitChange(ctx context.Context, since uint64, judged *time.Time) (more bool, err error) {
@@ -94,7 +141,7 @@ func (x *exchange) awaitChange(ctx context.Context, since uint64, judged *time.T
 	}
 	for {
 		beat, done := context.WithTimeout(ctx, x.s.limits.Heartbeat)
-		err := x.who.fs.Wait(beat, since)
+		err := x.fs.Wait(beat, since)
 		done()
 		switch {
 		case err == nil:

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/access"
+	"github.com/efs-project/efs/internal/fsys"
 )
 
 // exchange is one request and its answer on their way through the server: the
@@ -18,14 +20,19 @@ type exchange struct {
 	id    string
 	start time.Time
 
-	route   route
-	who     identity // set by authentication
-	object  efs.ID   // file id that the request came to concern; zero: none
-	problem string   // name of the problem that was answered, for the log
-	status  int      // 0 until the status line is committed
-	out     int64    // bytes of the answer's body
-	in      int64    // bytes of the request's body
-	follows bool     // a change feed that waits: not work to be waited for
+	route route
+	who   identity // set by authentication
+
+	fs     *fsys.FS       // that the request is for; nil if there is none, or nothing is permitted there
+	fsName string         // its name
+	rights *access.Rights // in it
+
+	object  efs.ID // file id that the request came to concern; zero: none
+	problem string // name of the problem that was answered, for the log
+	status  int    // 0 until the status line is committed
+	out     int64  // bytes of the answer's body
+	in      int64  // bytes of the request's body
+	follows bool   // a change feed that waits: not work to be waited for
 
 	reading, writing pace
 

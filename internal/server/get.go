@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/fsys"
 )
 
@@ -20,10 +21,13 @@ func (x *exchange) get(t target) error {
 	if err := x.query().done(); err != nil {
 		return err
 	}
+	if !x.rights.May(access.Read, t.path) {
+		return x.getOnTheWay(t.path)
+	}
 	if x.r.Method == http.MethodHead {
 		return x.head(t)
 	}
-	f, err := x.who.fs.Open(x.r.Context(), t.path)
+	f, err := x.fs.Open(x.r.Context(), t.path)
 	if errors.Is(err, efs.ErrIsDir) {
 		return x.toDirectory()
 	}
@@ -49,7 +53,7 @@ func (x *exchange) get(t target) error {
 
 // head answers HEAD without opening the content.
 func (x *exchange) head(t target) error {
-	e, err := x.who.fs.Stat(x.r.Context(), t.path)
+	e, err := x.fs.Stat(x.r.Context(), t.path)
 	if err != nil {
 		return readProblem(err)
 	}

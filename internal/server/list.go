@@ -25,8 +25,12 @@ func (x *exchange) list(t target) error {
 	if len(o.After) > efs.MaxPath {
 		return badParameter.with("The parameter after must be a name of this directory, as the listing gives it in next.")
 	}
+	var err error
+	if o.Scope, err = x.mayList(t.path); err != nil {
+		return err
+	}
 	x.Header()["Vary"] = []string{"Accept"}
-	entries, next, err := x.who.fs.List(x.r.Context(), t.path, o)
+	entries, next, err := x.fs.List(x.r.Context(), t.path, o)
 	if err != nil {
 		return writeProblem(err)
 	}
@@ -74,7 +78,7 @@ func (x *exchange) sendLines(t target, o fsys.ListOptions, entries []fsys.ListEn
 		}
 		o.After = next
 		var err error
-		if entries, next, err = x.who.fs.List(x.r.Context(), t.path, o); err != nil {
+		if entries, next, err = x.fs.List(x.r.Context(), t.path, o); err != nil {
 			return writeProblem(err)
 		}
 	}

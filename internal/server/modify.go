@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/fsys"
 )
 
@@ -16,6 +17,9 @@ func (x *exchange) remove(t target) error {
 	q := x.query()
 	recursive := q.flag("recursive")
 	if err := q.done(); err != nil {
+		return err
+	}
+	if err := x.may(access.Delete, t.path); err != nil {
 		return err
 	}
 	if err := notRoot(t); err != nil {
@@ -28,16 +32,13 @@ func (x *exchange) remove(t target) error {
 	if err != nil {
 		return err
 	}
-	err = x.who.fs.Remove(x.r.Context(), t.path, fsys.RemoveOptions{Who: x.by(), Cond: cond, Recursive: recursive})
+	err = x.fs.Remove(x.r.Context(), t.path, fsys.RemoveOptions{Who: x.by(), Cond: cond, Recursive: recursive})
 	if err != nil {
 		return writeProblem(err)
 	}
 	x.WriteHeader(http.StatusNoContent)
 	return nil
 }
-
-// by is on whose behalf the request changes something.
-func (x *exchange) by() fsys.Who { return fsys.Who{User: x.who.user} }
 
 func notRoot(t target) error {
 	if t.path == "" {
@@ -52,7 +53,7 @@ func (x *exchange) mustBeDir(t target) error {
 	if !t.dir {
 		return nil
 	}
-	e, err := x.who.fs.Stat(x.r.Context(), t.path)
+	e, err := x.fs.Stat(x.r.Context(), t.path)
 	if err != nil {
 		return writeProblem(err)
 	}
@@ -71,10 +72,13 @@ func (x *exchange) mkcol(t target) error {
 	if x.r.ContentLength != 0 {
 		return unsupportedMedia.with("MKCOL takes no body.")
 	}
+	if err := x.mayCreate(t.path); err != nil {
+		return err
+	}
 	if t.path == "" {
 		return exists.with("The root exists always.")
 	}
-	e, err := x.who.fs.Mkdir(x.r.Context(), t.path, fsys.MkdirOptions{Who: x.by(), Parents: true})
+	e, err := x.fs.Mkdir(x.r.Context(), t.path, fsys.MkdirOptions{Who: x.by(), Parents: true})
 	if err != nil {
 		return writeProblem(err)
 	}
@@ -98,6 +102,9 @@ func (x *exchange) moveOrCopy(t target) error {
 	if err != nil {
 		return err
 	}
+	if err := x.mayMoveOrCopy(t, to); err != nil {
+		return err
+	}
 	if err := x.mustBeDir(target{path: t.path, dir: t.dir || to.dir}); err != nil {
 		return err
 	}
@@ -105,11 +112,16 @@ func (x *exchange) moveOrCopy(t target) error {
 	if err != nil {
 		return err
 	}
+	if !x.rights.May(access.List, t.path) {
+		if err := x.onlyFile(t.path, &cond); err != nil {
+			return err
+		}
+	}
 	var res fsys.PutResult
 	if x.r.Method == "MOVE" {
-		res, err = x.who.fs.Move(x.r.Context(), t.path, to.path, fsys.MoveOptions{Who: x.by(), Cond: cond, Overwrite: overwrite})
+		res, err = x.fs.Move(x.r.Context(), t.path, to.path, fsys.MoveOptions{Who: x.by(), Cond: cond, Overwrite: overwrite})
 	} else {
-		res, err = x.who.fs.Copy(x.r.Context(), t.path, to.path, fsys.CopyOptions{Who: x.by(), Cond: cond, Overwrite: overwrite})
+		res, err = x.fs.Copy(x.r.Context(), t.path, to.path, fsys.CopyOptions{Who: x.by(), Cond: cond, Overwrite: overwrite})
 	}
 	if errors.Is(err, efs.ErrBadInput) {
 		return intoItself.from(err, "The destination is the source itself or lies below it. Choose one outside.")
@@ -119,6 +131,33 @@ func (x *exchange) moveOrCopy(t target) error {
 	}
 	x.object = res.Entry.File
 	return x.confirm(to.path, &res.Entry, res.Created)
+}
+
+// mayMoveOrCopy asks whether the caller may, as far as that can be told
+// without looking. What is moved away is read and deleted.
+func (x *exchange) mayMoveOrCopy(t, to target) error {
+	need := access.Read
+	if x.r.Method == "MOVE" {
+		need |= access.Delete
+	}
+	if err := x.may(need, t.path); err != nil {
+		return err
+	}
+	return x.mayCreate(to.path)
+}
+
+// onlyFile holds a caller who may not list to files, since the names in a
+// directory would go with it: what is at path now, or nothing, is moved or
+// copied.
+func (x *exchange) onlyFile(path string, cond *fsys.Cond) error {
+	e, err := x.fs.Stat(x.r.Context(), path)
+	if err != nil {
+		return writeProblem(err)
+	}
+	if cond.IfMatch == nil || matches(cond.IfMatch, e.ETag) {
+		cond.IfMatch = []string{e.ETag}
+	}
+	return x.mayTree(&e, path)
 }
 
 // destination reads the Destination header: a path of this server, or a URL
@@ -146,7 +185,7 @@ func (x *exchange) destination() (target, error) {
 		return target{}, err
 	case to.route != routeData && to.route != routeObject || to.path == "":
 		return target{}, badDestination.with("Destination must name a file or directory below the root of the file system.")
-	case to.route == routeObject && to.fs != x.who.fsName:
+	case to.in(x.who.fsName) != x.fsName:
 		return target{}, wrongFS.with("Destination names another file system. Read the file and store it there.")
 	}
 	return to, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/fsys"
 )
 
@@ -38,6 +39,9 @@ func (x *exchange) patch(t target) error {
 	if err := x.query().done(); err != nil {
 		return err
 	}
+	if err := x.may(access.Write, t.path); err != nil {
+		return err
+	}
 	if err := notRoot(t); err != nil {
 		return err
 	}
@@ -61,11 +65,14 @@ func (x *exchange) patch(t target) error {
 			return err
 		}
 	}
-	e, err := x.who.fs.Patch(x.r.Context(), t.path, o)
+	e, err := x.fs.Patch(x.r.Context(), t.path, o)
 	if err != nil {
 		return writeProblem(err)
 	}
 	x.object = e.File
+	if !x.rights.May(access.Read, t.path) {
+		e.DigestKind, e.Digest = 0, nil // it tells of contents that the caller has not sent
+	}
 	return x.confirm(t.path, &e, false)
 }
 
@@ -95,7 +102,7 @@ func validTime(t time.Time) bool {
 // mergeMeta turns the patch into changes of single names, and holds what will
 // come of it to the limits.
 func (x *exchange) mergeMeta(path string, patch optional[map[string]*string]) (map[string]*string, error) {
-	e, err := x.who.fs.Stat(x.r.Context(), path)
+	e, err := x.fs.Stat(x.r.Context(), path)
 	if err != nil {
 		return nil, writeProblem(err)
 	}

@@ -18,6 +18,9 @@ func (x *exchange) put(t target) error {
 	if err := x.query().done(); err != nil {
 		return err
 	}
+	if err := x.mayCreate(t.path); err != nil {
+		return err
+	}
 	o, err := x.putOptions(t)
 	if err != nil {
 		return err
@@ -28,7 +31,7 @@ func (x *exchange) put(t target) error {
 	}
 	defer leave()
 	b := x.newBody(x.s.limits.Body)
-	res, err := x.who.fs.Put(x.r.Context(), t.path, b, o)
+	res, err := x.fs.Put(x.r.Context(), t.path, b, o)
 	if err != nil {
 		if b.err != nil {
 			return b.err
@@ -52,7 +55,7 @@ func (x *exchange) putOptions(t target) (o fsys.PutOptions, err error) {
 	if declaredTooLarge(x.r, x.s.limits.Body) {
 		return o, bodyTooLarge.with("The server takes no larger bodies. Split the file or ask the operator to raise limits.body.")
 	}
-	o.User, o.Size = x.who.user, x.r.ContentLength
+	o.Who, o.Size = x.by(), x.r.ContentLength
 	if o.Type, err = contentType(h); err != nil {
 		return o, err
 	}
@@ -83,7 +86,7 @@ func (x *exchange) writeCond(path string) (c fsys.Cond, err error) {
 	if !ok || c.IfMatch != nil {
 		return c, nil // RFC 9110, 13.2.2: If-Match counts instead
 	}
-	e, err := x.who.fs.Stat(x.r.Context(), path)
+	e, err := x.fs.Stat(x.r.Context(), path)
 	if errors.Is(err, efs.ErrNotFound) || errors.Is(err, efs.ErrNotDir) {
 		return c, nil // nothing that could have been modified
 	}

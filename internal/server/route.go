@@ -43,6 +43,14 @@ type target struct {
 	prefix string // what the path of a file is preceded by in this form of URL
 }
 
+// in returns the file system that a path is in, for a user of own.
+func (t *target) in(own string) string {
+	if t.route == routeObject {
+		return t.fs
+	}
+	return own
+}
+
 const objectsPrefix = "/api/v1/buckets/"
 
 // findTarget takes a decoded path apart.
@@ -201,9 +209,7 @@ func (x *exchange) handle() error {
 	if err := x.authenticate(e.needs); err != nil {
 		return err
 	}
-	if t.route == routeObject && t.fs != x.who.fsName {
-		return wrongFS.with("The certificate and the session are for another file system than the path names.")
-	}
+	x.aim(t)
 	switch x.r.Method {
 	case http.MethodDelete, "MOVE", "COPY": // of a tree, which may take long
 		x.watchPeer()
