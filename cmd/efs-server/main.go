@@ -63,7 +63,7 @@ func exitCode(err error) int {
 
 func rootCommand() *cobra.Command {
 	cmd := serveCommand()
-	cmd.AddCommand(keygenCommand(), healthcheckCommand(), versionCommand())
+	cmd.AddCommand(configCommand(), keygenCommand(), healthcheckCommand(), versionCommand())
 	cmd.Version = version.String()
 	cmd.SetVersionTemplate("efs-server {{.Version}}\n")
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true

@@ -107,7 +107,7 @@ func serve(cmd *cobra.Command, rollback []string) error {
 	log, requests := newLogger(cmd.ErrOrStderr(), cfg.Log)
 	defer requests.Flush()
 	for _, name := range cfg.Unknown {
-		log.Warn("variable names no setting and is ignored", "variable", name)
+		log.Warn("variable names no setting and is ignored"+config.NearVariable(name), "variable", name)
 	}
 	listeners, err := listen(cfg)
 	if err != nil {

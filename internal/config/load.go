@@ -175,7 +175,9 @@ func (l *loader) file(path string) error {
 		return err
 	}
 	for _, key := range in.Keys() {
-		l.sources[key] = "file " + path
+		if !isSection(key) {
+			l.sources[key] = "file " + path
+		}
 	}
 	return l.k.Merge(in)
 }

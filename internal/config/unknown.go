@@ -144,3 +144,13 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// NearVariable returns `: did you mean "EFS_…"?` for a variable that names no
+// setting, or "".
+func NearVariable(name string) string {
+	var names []string
+	for _, s := range settings {
+		names = append(names, Variable(s.key))
+	}
+	return DidYouMean(name, names)
+}
