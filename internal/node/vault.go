@@ -40,7 +40,7 @@ func (n *Node) fill(v *vault) (err error) {
 	if v.registry, err = openRegistry(v.box); err != nil {
 		return err
 	}
-	if v.kms, err = local.Open(v.box); err != nil {
+	if v.kms, err = local.OpenWith(v.box, local.Options{Logger: n.log, Clock: n.clock}); err != nil {
 		return fmt.Errorf("opening the local KMS: %w", err)
 	}
 	if err := defaultKey(v.kms); err != nil {
@@ -69,6 +69,9 @@ func defaultKey(kms *local.KMS) error {
 	_, err := kms.DescribeKey(ctx, id)
 	if errors.Is(err, efs.ErrNotFound) {
 		_, err = kms.CreateKey(ctx, id, efs.KeyOptions{Description: "of the default policy"})
+	}
+	if errors.Is(err, efs.ErrExists) {
+		return nil // deleted on purpose: whoever still names it is told so
 	}
 	if err != nil {
 		return fmt.Errorf("the local KMS's master key %q: %w", id, err)

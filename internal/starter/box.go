@@ -28,6 +28,7 @@ type Box struct {
 	generation uint32
 	key        *secret.Key
 	mu         sync.Mutex // one writer at a time
+	replacing  sync.Mutex // one Replace at a time; taken before mu
 }
 
 const (
@@ -91,7 +92,8 @@ func OpenBox(dir string, k *secret.Key) (*Box, error) {
 	if err := doc.fits(k, dir); err != nil {
 		return nil, err
 	}
-	if err := atomicfile.CleanUp(filepath.Join(dir, sealedDir)); err != nil {
+	sealed := filepath.Join(dir, sealedDir)
+	if err := errors.Join(atomicfile.CleanUp(sealed), discardOld(sealed)); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", dir, err)
 	}
 	return doc.box(dir, k), nil

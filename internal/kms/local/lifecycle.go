@@ -3,23 +3,26 @@ package local
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/efs-project/efs"
 )
 
-// MinDeletionWait is the shortest time between the scheduling of a deletion
-// and the deletion.
-const MinDeletionWait = 24 * time.Hour
-
-// DefaultDeletionWait is what to take where nobody says how long.
-const DefaultDeletionWait = 7 * 24 * time.Hour
+// The time between the scheduling of a deletion and the deletion: long enough
+// to notice what is missing, and not for ever.
+const (
+	MinDeletionWait     = 24 * time.Hour
+	DefaultDeletionWait = 7 * 24 * time.Hour // where nobody says how long
+	MaxDeletionWait     = 30 * 24 * time.Hour
+)
 
 // UpdateKey replaces what is said about a master key.
 func (k *KMS) UpdateKey(_ context.Context, id string, o efs.KeyOptions) (efs.KeyInfo, error) {
+	if err := o.Check(); err != nil {
+		return efs.KeyInfo{}, err
+	}
 	return k.change(id, func(m *master) error {
-		m.options = efs.KeyOptions{Description: o.Description, Tags: maps.Clone(o.Tags)}
+		m.options = cloneOptions(o)
 		return nil
 	})
 }
@@ -42,13 +45,14 @@ func (m *master) set(id string, s efs.KeyState) error {
 	return nil
 }
 
-// ScheduleDeletion disables a master key and deletes it when wait is over.
+// ScheduleDeletion disables a master key and deletes it when wait is over,
+// counted anew for one that is to be deleted already.
 func (k *KMS) ScheduleDeletion(_ context.Context, id string, wait time.Duration) (efs.KeyInfo, error) {
-	if wait < MinDeletionWait {
-		return efs.KeyInfo{}, fmt.Errorf("%w: a master key is deleted after no less than %s", efs.ErrBadInput, MinDeletionWait)
+	if wait < MinDeletionWait || wait > MaxDeletionWait {
+		return efs.KeyInfo{}, fmt.Errorf("%w: a local master key is deleted after 1 to 30 days, not after %s", efs.ErrBadInput, wait)
 	}
 	return k.change(id, func(m *master) error {
-		m.state, m.deleteAt = efs.KeyPendingDeletion, time.Now().Add(wait).UTC().Truncate(time.Microsecond)
+		m.state, m.deleteAt = efs.KeyPendingDeletion, k.moment().Add(wait)
 		return nil
 	})
 }
@@ -68,15 +72,15 @@ func (k *KMS) CancelDeletion(_ context.Context, id string) (efs.KeyInfo, error) 
 func (k *KMS) change(id string, fn func(*master) error) (efs.KeyInfo, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	m, ok := k.keys[id]
-	if !ok {
-		return efs.KeyInfo{}, noSuchKey(id)
+	m, err := k.find(id)
+	if err != nil {
+		return efs.KeyInfo{}, err
 	}
 	before := *m
 	if err := fn(m); err != nil {
 		return efs.KeyInfo{}, err
 	}
-	if err := store(k.box, k.keys); err != nil {
+	if err := k.store(k.keys, k.deleted); err != nil {
 		*m = before
 		return efs.KeyInfo{}, fmt.Errorf("changing local master key %s: %w", id, err)
 	}

@@ -8,9 +8,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,9 +34,16 @@ var keyID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
 // KMS is an efs.KMS whose master keys lie in a Box.
 type KMS struct {
-	box  *starter.Box
-	mu   sync.RWMutex
-	keys map[string]*master
+	box *starter.Box
+	log *slog.Logger
+	now func() time.Time
+
+	mu      sync.RWMutex
+	keys    map[string]*master
+	deleted map[string]time.Time // when; ids are not used again
+
+	stop context.CancelFunc
+	work sync.WaitGroup
 }
 
 var _ efs.KMS = (*KMS)(nil)
@@ -56,17 +62,42 @@ type version struct {
 	key     *secret.Key
 }
 
-// Open reads the master keys of b; there may be none yet. efs.ErrDamaged.
-func Open(b *starter.Box) (*KMS, error) {
-	keys, err := load(b)
-	if err != nil {
+// Options tune a KMS. The zero value is usable.
+type Options struct {
+	Logger *slog.Logger     // nil: none
+	Clock  func() time.Time // nil: time.Now
+}
+
+// Open is OpenWith without options.
+func Open(b *starter.Box) (*KMS, error) { return OpenWith(b, Options{}) }
+
+// OpenWith reads the master keys of b; there may be none yet. Keys whose time
+// of deletion has come, also while nothing ran, are destroyed. efs.ErrDamaged.
+func OpenWith(b *starter.Box, o Options) (*KMS, error) { return open(b, o, sweepEvery) }
+
+func open(b *starter.Box, o Options, every time.Duration) (*KMS, error) {
+	k := &KMS{box: b, log: o.Logger, now: o.Clock}
+	if k.log == nil {
+		k.log = slog.New(slog.DiscardHandler)
+	}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	var err error
+	if k.keys, k.deleted, err = load(b); err != nil {
 		return nil, fmt.Errorf("opening the local KMS: %w", err)
 	}
-	return &KMS{box: b, keys: keys}, nil
+	k.deleteDue()
+	var ctx context.Context
+	ctx, k.stop = context.WithCancel(context.Background())
+	k.work.Go(func() { k.sweeper(ctx, every) })
+	return k, nil
 }
 
 // Close wipes the master keys. The KMS knows none after.
 func (k *KMS) Close() {
+	k.stop()
+	k.work.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	wipe(k.keys)
@@ -130,98 +161,35 @@ func (k *KMS) Unwrap(_ context.Context, id string, wrapped []byte, b efs.Binding
 	return key, err
 }
 
-// CreateKey makes a master key. Ids match [A-Za-z0-9][A-Za-z0-9._-]{0,127}.
-func (k *KMS) CreateKey(_ context.Context, id string, o efs.KeyOptions) (efs.KeyInfo, error) {
-	if !keyID.MatchString(id) {
-		return efs.KeyInfo{}, fmt.Errorf("%w: %q cannot be the id of a master key: "+
-			"letters, digits, dots, dashes and underscores, at most 128", efs.ErrBadInput, id)
+// find returns a master key in whatever state it is. Called with mu held.
+func (k *KMS) find(id string) (*master, error) {
+	if at, ok := k.deleted[id]; ok {
+		return nil, wasDeleted(id, at)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if _, ok := k.keys[id]; ok {
-		return efs.KeyInfo{}, fmt.Errorf("%w: local master key %s", efs.ErrExists, id)
-	}
-	v, err := newVersion()
-	if err != nil {
-		return efs.KeyInfo{}, err
-	}
-	m := &master{state: efs.KeyEnabled, created: v.created, options: o, versions: []version{v}}
-	k.keys[id] = m
-	if err := store(k.box, k.keys); err != nil {
-		delete(k.keys, id)
-		v.key.Destroy()
-		return efs.KeyInfo{}, fmt.Errorf("creating local master key %s: %w", id, err)
-	}
-	return m.info(id), nil
-}
-
-// RotateKey adds a version; what older versions wrapped still unwraps.
-func (k *KMS) RotateKey(_ context.Context, id string) (efs.KeyInfo, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	m, err := k.usable(id)
-	if err != nil {
-		return efs.KeyInfo{}, err
-	}
-	v, err := newVersion()
-	if err != nil {
-		return efs.KeyInfo{}, err
-	}
-	m.versions = append(m.versions, v)
-	if err := store(k.box, k.keys); err != nil {
-		m.versions = m.versions[:len(m.versions)-1]
-		v.key.Destroy()
-		return efs.KeyInfo{}, fmt.Errorf("rotating local master key %s: %w", id, err)
-	}
-	return m.info(id), nil
-}
-
-// DescribeKey tells about one master key, in whatever state it is.
-func (k *KMS) DescribeKey(_ context.Context, id string) (efs.KeyInfo, error) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
 	m, ok := k.keys[id]
 	if !ok {
-		return efs.KeyInfo{}, noSuchKey(id)
+		return nil, fmt.Errorf("%w: the local KMS has no master key %s", efs.ErrNotFound, id)
 	}
-	return m.info(id), nil
+	if m.due(k.now()) {
+		return nil, wasDeleted(id, m.deleteAt)
+	}
+	return m, nil
 }
 
-// ListKeys tells about all master keys, by id.
-func (k *KMS) ListKeys(context.Context) ([]efs.KeyInfo, error) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	infos := make([]efs.KeyInfo, 0, len(k.keys))
-	for id, m := range k.keys {
-		infos = append(infos, m.info(id))
-	}
-	slices.SortFunc(infos, func(a, b efs.KeyInfo) int { return strings.Compare(a.ID, b.ID) })
-	return infos, nil
+func wasDeleted(id string, at time.Time) error {
+	return fmt.Errorf("%w: local master key %s was deleted at %s, with all that it wrapped", efs.ErrNotFound, id, at.Format(time.RFC3339))
 }
 
 // usable returns an enabled master key. Called with mu held.
 func (k *KMS) usable(id string) (*master, error) {
-	m, ok := k.keys[id]
-	if !ok {
-		return nil, noSuchKey(id)
+	m, err := k.find(id)
+	if err != nil {
+		return nil, err
 	}
 	if m.state != efs.KeyEnabled {
 		return nil, fmt.Errorf("%w: local master key %s is %s", efs.ErrRefused, id, m.state)
 	}
 	return m, nil
-}
-
-func (m *master) info(id string) efs.KeyInfo {
-	return efs.KeyInfo{ID: id, Provider: Name, State: m.state, Version: len(m.versions), Created: m.created, DeleteAt: m.deleteAt, KeyOptions: m.options}
-}
-
-func newVersion() (version, error) {
-	key, err := secret.RandomKey()
-	return version{created: time.Now().UTC().Truncate(time.Microsecond), key: key}, err
-}
-
-func noSuchKey(id string) error {
-	return fmt.Errorf("%w: the local KMS has no master key %s", efs.ErrNotFound, id)
 }
 
 func notOfThis(id string) error {

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/detcbor"
@@ -29,7 +31,7 @@ func newBox(t *testing.T) (*starter.Box, string) {
 	return box, dir
 }
 
-func open(t *testing.T, box *starter.Box) *KMS {
+func mustOpen(t *testing.T, box *starter.Box) *KMS {
 	t.Helper()
 	k, err := Open(box)
 	if err != nil {
@@ -39,26 +41,50 @@ func open(t *testing.T, box *starter.Box) *KMS {
 	return k
 }
 
+// clock stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func openAt(t *testing.T, box *starter.Box, c *clock) *KMS {
+	t.Helper()
+	k, err := OpenWith(box, Options{Clock: c.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	return k
+}
+
 func TestConformance(t *testing.T) {
+	c := &clock{now: time.Now()}
 	kmstest.Run(t, kmstest.Harness{
 		New: func(t *testing.T) efs.KMS {
 			box, _ := newBox(t)
-			return open(t, box)
+			c.pass(time.Since(c.Now())) // back to the present
+			return openAt(t, box, c)
 		},
-		Reopen: func(t *testing.T, k efs.KMS) efs.KMS { return open(t, k.(*KMS).box) },
-		SetState: func(t *testing.T, k efs.KMS, id string, s efs.KeyState) {
-			l := k.(*KMS)
-			l.keys[id].state = s
-			if err := store(l.box, l.keys); err != nil {
-				t.Fatal(err)
-			}
-		},
+		Reopen:  func(t *testing.T, k efs.KMS) efs.KMS { return openAt(t, k.(*KMS).box, c) },
+		Advance: func(_ *testing.T, _ efs.KMS, d time.Duration) { c.pass(d) },
 	})
 }
 
 func TestBadKeyIDs(t *testing.T) {
 	box, _ := newBox(t)
-	k := open(t, box)
+	k := mustOpen(t, box)
 	for _, id := range []string{"", ".", "a/b", "../a", "a b", "ä", "-a", string(bytes.Repeat([]byte("a"), 129))} {
 		if _, err := k.CreateKey(t.Context(), id, efs.KeyOptions{}); !errors.Is(err, efs.ErrBadInput) {
 			t.Errorf("CreateKey(%q): %v", id, err)
@@ -72,7 +98,7 @@ func TestBadKeyIDs(t *testing.T) {
 // A write that fails must change nothing, neither on disk nor in memory.
 func TestFailedWriteChangesNothing(t *testing.T) {
 	box, dir := newBox(t)
-	k := open(t, box)
+	k := mustOpen(t, box)
 	if _, err := k.CreateKey(t.Context(), "a", efs.KeyOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +115,7 @@ func TestFailedWriteChangesNothing(t *testing.T) {
 	if err := os.Rename(sealed+".away", sealed); err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range []*KMS{k, open(t, box)} {
+	for _, l := range []*KMS{k, mustOpen(t, box)} {
 		infos, err := l.ListKeys(t.Context())
 		if err != nil || len(infos) != 1 || infos[0].Version != 1 {
 			t.Errorf("after failed writes: %+v, %v", infos, err)
@@ -101,11 +127,12 @@ func TestDamagedStore(t *testing.T) {
 	box, _ := newBox(t)
 	for name, content := range map[string]any{
 		"no cbor":      "text",
-		"no versions":  storedKeys{1, map[string]storedMaster{"a": {State: efs.KeyEnabled}}},
-		"wrong number": storedKeys{1, map[string]storedMaster{"a": {Versions: []storedVersion{{Number: 2, Key: make([]byte, secret.Size)}}}}},
-		"short key":    storedKeys{1, map[string]storedMaster{"a": {Versions: []storedVersion{{Number: 1, Key: make([]byte, 5)}}}}},
+		"no versions":  storedKeys{2, map[string]storedMaster{"a": {State: efs.KeyEnabled}}, nil},
+		"no state":     storedKeys{2, map[string]storedMaster{"a": {Versions: []storedVersion{{Number: 1, Key: make([]byte, secret.Size)}}}}, nil},
+		"wrong number": storedKeys{2, map[string]storedMaster{"a": {State: efs.KeyEnabled, Versions: []storedVersion{{Number: 2, Key: make([]byte, secret.Size)}}}}, nil},
+		"short key":    storedKeys{2, map[string]storedMaster{"a": {State: efs.KeyEnabled, Versions: []storedVersion{{Number: 1, Key: make([]byte, 5)}}}}, nil},
 		"unknown":      map[int]any{1: 1, 2: map[string]any{}, 9: "new"},
-		"newer":        map[int]any{1: 2},
+		"newer":        map[int]any{1: 3},
 	} {
 		b, err := detcbor.Marshal(content)
 		if err != nil {
@@ -122,7 +149,7 @@ func TestDamagedStore(t *testing.T) {
 
 func TestClosedKnowsNoKeys(t *testing.T) {
 	box, _ := newBox(t)
-	k := open(t, box)
+	k := mustOpen(t, box)
 	if _, err := k.CreateKey(t.Context(), "a", efs.KeyOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -16,12 +16,16 @@ import (
 // one file is replaced at once.
 const boxName = "kms-local"
 
-const storeFormat = 1
+// storeFormat is what is written. Format 1 had neither descriptions, nor tags,
+// nor deleted keys; it is read as it is, and becomes format 2 when something
+// changes.
+const storeFormat = 2
 
 // The stored form, deterministic CBOR. The Box seals it.
 type storedKeys struct {
-	Format int                     `cbor:"1,keyasint"`
-	Keys   map[string]storedMaster `cbor:"2,keyasint"`
+	Format  int                     `cbor:"1,keyasint"`
+	Keys    map[string]storedMaster `cbor:"2,keyasint"`
+	Deleted map[string]int64        `cbor:"3,keyasint,omitempty"` // id → Unix time, microseconds
 }
 
 type storedMaster struct {
@@ -40,43 +44,49 @@ type storedVersion struct {
 	Key     []byte `cbor:"3,keyasint"`
 }
 
-func load(b *starter.Box) (map[string]*master, error) {
+func load(b *starter.Box) (keys map[string]*master, deleted map[string]time.Time, err error) {
+	keys, deleted = map[string]*master{}, map[string]time.Time{}
 	plain, err := b.Get(boxName)
 	if errors.Is(err, efs.ErrNotFound) {
-		return map[string]*master{}, nil
+		return keys, deleted, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer secret.Wipe(plain)
 	var version struct {
 		Format int `cbor:"1,keyasint"`
 	}
 	if err := detcbor.UnmarshalKnown(plain, &version); err != nil {
-		return nil, fmt.Errorf("%w: master keys are unreadable", efs.ErrDamaged)
+		return nil, nil, fmt.Errorf("%w: master keys are unreadable", efs.ErrDamaged)
 	}
 	if version.Format > storeFormat {
-		return nil, fmt.Errorf("master keys have format %d, this program knows %d: they were written by a newer EFS, start that one",
+		return nil, nil, fmt.Errorf("master keys have format %d, this program knows %d: they were written by a newer EFS, start that one",
 			version.Format, storeFormat)
 	}
 	var stored storedKeys
 	if err := detcbor.Unmarshal(plain, &stored); err != nil {
-		return nil, fmt.Errorf("%w: master keys are unreadable", efs.ErrDamaged)
+		return nil, nil, fmt.Errorf("%w: master keys are unreadable", efs.ErrDamaged)
 	}
 	defer stored.wipe()
-	keys := map[string]*master{}
 	for id, s := range stored.Keys {
 		m, err := s.master(id)
 		if err != nil {
 			wipe(keys)
-			return nil, err
+			return nil, nil, err
 		}
 		keys[id] = m
 	}
-	return keys, nil
+	for id, at := range stored.Deleted {
+		deleted[id] = fromMicro(at)
+	}
+	return keys, deleted, nil
 }
 
 func (s storedMaster) master(id string) (*master, error) {
+	if s.State != efs.KeyEnabled && s.State != efs.KeyDisabled && s.State != efs.KeyPendingDeletion {
+		return nil, fmt.Errorf("%w: master key %s is in no known state", efs.ErrDamaged, id)
+	}
 	m := &master{state: s.State, created: fromMicro(s.Created), deleteAt: fromMicro(s.DeleteAt),
 		options: efs.KeyOptions{Description: s.Description, Tags: s.Tags}}
 	for i, v := range s.Versions {
@@ -97,10 +107,14 @@ func (s storedMaster) master(id string) (*master, error) {
 	return m, nil
 }
 
-// store replaces what the Box holds by keys; durable on return.
-func store(b *starter.Box, keys map[string]*master) error {
-	stored := storedKeys{Format: storeFormat, Keys: map[string]storedMaster{}}
+// store replaces what the Box holds; durable on return, and the bytes that
+// held it before are overwritten.
+func (k *KMS) store(keys map[string]*master, deleted map[string]time.Time) error {
+	stored := storedKeys{Format: storeFormat, Keys: map[string]storedMaster{}, Deleted: map[string]int64{}}
 	defer stored.wipe()
+	for id, at := range deleted {
+		stored.Deleted[id] = at.UnixMicro()
+	}
 	for id, m := range keys {
 		s := storedMaster{State: m.state, Created: m.created.UnixMicro(), DeleteAt: toMicro(m.deleteAt),
 			Description: m.options.Description, Tags: m.options.Tags}
@@ -118,7 +132,12 @@ func store(b *starter.Box, keys map[string]*master) error {
 		return err
 	}
 	defer secret.Wipe(plain)
-	return b.Put(boxName, plain)
+	err = k.box.Replace(boxName, plain)
+	if errors.Is(err, starter.ErrNotErased) {
+		k.log.Warn("the old bytes of the local master keys will be overwritten at the next change or start", "err", err)
+		return nil
+	}
+	return err
 }
 
 func (s storedKeys) wipe() {
