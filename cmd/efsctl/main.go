@@ -123,6 +123,7 @@ func rootCommand() *cobra.Command {
 		c.initCommand(), c.unsealCommand(), c.statusCommand(),
 		c.createFSCommand(), c.listFSCommand(), c.deleteFSCommand(),
 		c.createUserCommand(), c.listUsersCommand(), c.deleteUserCommand(), c.revokeCommand(), c.addKeyCommand(), c.removeKeyCommand(),
+		c.limitCommand(),
 		c.fsckCommand(), c.resolveCommand(), versionCommand(),
 	)
 	return cmd

@@ -185,6 +185,11 @@ func (d *Directory) DeleteUser(ctx context.Context, user string) error {
 	if err == nil || d.Generation() != before {
 		d.notify(user)
 	}
+	if err == nil { // whoever is given the name next is somebody else
+		if dropped := d.DropLimits(ctx, user); dropped != nil && !errors.Is(dropped, efs.ErrNotFound) {
+			err = fmt.Errorf("the user is deleted, the user's limits are not: %w", dropped)
+		}
+	}
 	return err
 }
 

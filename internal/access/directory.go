@@ -64,6 +64,8 @@ type Directory struct {
 	now   func() time.Time
 	gen   atomic.Uint64
 
+	limits atomic.Pointer[map[string]Limits] // by user; replaced, never changed
+
 	write sync.Mutex // held over a change: read, commit, take over
 
 	mu       sync.RWMutex
@@ -129,6 +131,9 @@ func Open(ctx context.Context, fs string, store Store) (*Directory, error) {
 		return nil, fmt.Errorf("certificate authority of %s cannot be read: %w", fs, efs.ErrDamaged)
 	}
 	d := &Directory{fs: fs, store: store, ca: ca, now: time.Now, logger: slog.New(slog.DiscardHandler)}
+	if err := d.loadLimits(ctx); err != nil {
+		return nil, err
+	}
 	return d, d.Reload(ctx)
 }
 

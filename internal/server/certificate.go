@@ -58,6 +58,7 @@ func (x *exchange) certificate() (identity, error) {
 	who, err := x.s.judge(x.r.Context(), cert)
 	if err == nil && c != nil {
 		c.judged.Store(&judgement{generation, header, who, nil})
+		c.home.proven(c)
 	}
 	return who, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -16,6 +17,7 @@ import (
 type conn struct {
 	net.Conn
 	home   *conns
+	from   netip.Addr // whose share of connections it counts against; zero: nobody's
 	judged atomic.Pointer[judgement]
 	proven atomic.Pointer[proof]
 	cancel atomic.Pointer[context.CancelFunc] // of its requests' context; nil: what serves it notices by itself
@@ -72,13 +74,24 @@ type conns struct {
 	mu  sync.Mutex
 	all map[*conn]struct{}
 	max int
+
+	// Connections that have not shown the certificate of a user count against
+	// the address they come from, so that no address keeps all others out.
+	strange    map[netip.Addr]int
+	maxStrange int
 }
 
 func (cs *conns) add(c *conn) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if len(cs.all) >= cs.max {
+	if len(cs.all) >= cs.max || cs.strange[c.from] >= cs.maxStrange {
 		return false
+	}
+	if c.from.IsValid() {
+		if cs.strange == nil {
+			cs.strange = map[netip.Addr]int{}
+		}
+		cs.strange[c.from]++
 	}
 	cs.all[c] = struct{}{}
 	return true
@@ -88,6 +101,25 @@ func (cs *conns) remove(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	delete(cs.all, c)
+	cs.forgive(c)
+}
+
+// proven takes c, which has shown the certificate of a user, from its
+// address's share.
+func (cs *conns) proven(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.forgive(c)
+}
+
+func (cs *conns) forgive(c *conn) {
+	if !c.from.IsValid() {
+		return
+	}
+	if cs.strange[c.from]--; cs.strange[c.from] <= 0 {
+		delete(cs.strange, c.from)
+	}
+	c.from = netip.Addr{}
 }
 
 func (cs *conns) count() int {
@@ -116,7 +148,26 @@ func (cs *conns) of(fs, user string) []*conn {
 // its bound are closed at once, so that their clients learn it.
 type tracked struct {
 	net.Listener
-	conns *conns
+	conns   *conns
+	proxies []netip.Prefix // whose connections are many others'
+}
+
+// origin returns the address whose share a connection counts against: of an
+// IPv6 host its network, which it can have all addresses of.
+func (t tracked) origin(c net.Conn) netip.Addr {
+	if p, ok := c.(interface{ Raw() net.Conn }); ok {
+		c = p.Raw() // what stands in the header of the PROXY protocol has not been read
+	}
+	at, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil || fromProxy(t.proxies, c.RemoteAddr().String()) {
+		return netip.Addr{}
+	}
+	addr := at.Addr().Unmap()
+	if addr.Is6() {
+		network, _ := addr.WithZone("").Prefix(64) // 64 bits are not too many for it
+		addr = network.Addr()
+	}
+	return addr
 }
 
 // Accept waits for the next connection that may be taken on.
@@ -126,7 +177,7 @@ func (t tracked) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		k := &conn{Conn: c, home: t.conns}
+		k := &conn{Conn: c, home: t.conns, from: t.origin(c)}
 		if t.conns.add(k) {
 			return k, nil
 		}

@@ -35,6 +35,7 @@ type exchange struct {
 	follows bool   // a change feed that waits: not work to be waited for
 
 	reading, writing pace
+	meter            *limiter // of the user's bandwidth; nil: none
 
 	values [12]string // of the answer's headers, each sliced out
 	used   int        // of values
@@ -79,6 +80,24 @@ func (x *exchange) Write(b []byte) (int, error) {
 		x.out += int64(n)
 		return n, err
 	}
+	if x.meter == nil {
+		return x.write(b)
+	}
+	for total := 0; ; {
+		n, err := x.write(b[:x.meter.most(len(b))])
+		x.moved(n, x.setWriteDeadline)
+		b, total = b[n:], total+n
+		if err == nil && len(b) > 0 {
+			err = x.stillWelcome()
+		}
+		if err != nil || len(b) == 0 {
+			return total, err
+		}
+	}
+}
+
+// write sends one piece.
+func (x *exchange) write(b []byte) (int, error) {
 	began := x.writing.before(x.out, x.setWriteDeadline)
 	n, err := x.ResponseWriter.Write(b)
 	x.writing.after(began)

@@ -466,6 +466,9 @@ func TestAPanicInAHandshakeEndsOneConnection(t *testing.T) {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	w := newWorld(t, func(_ *node.Config, c *Config, _ *Listener) { c.Limits.Connections = 2 })
+	w.server.conns.mu.Lock()
+	w.server.conns.maxStrange = 2 // of the whole bound
+	w.server.conns.mu.Unlock()
 	a := w.dial()
 	first, second := a.raw(), a.raw()
 	third, err := net.Dial("tcp", w.host)

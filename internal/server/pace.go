@@ -56,9 +56,10 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	began := b.x.reading.before(b.x.in, b.x.setReadDeadline)
-	n, err := b.src.Read(p)
+	n, err := b.src.Read(p[:b.x.meter.most(len(p))])
 	b.x.reading.after(began)
 	b.x.in += int64(n)
+	b.x.moved(n, b.x.setReadDeadline)
 	if b.limit >= 0 && b.x.in > b.limit {
 		b.err = bodyTooLarge.with("The server takes no larger bodies. Split the file or ask the operator to raise limits.body.")
 		return 0, b.err

@@ -106,12 +106,17 @@ func (x *exchange) enterUpload() (leave func(), err error) {
 	if n := x.r.ContentLength; n >= 0 && n <= SmallUpload {
 		return func() {}, nil
 	}
+	user := userKey{x.who.fsName, x.who.user}
 	select {
 	case x.s.uploads <- struct{}{}:
-		return func() { <-x.s.uploads }, nil
 	default:
 		return nil, &problem{kind: tooBusy, retry: 1, detail: "Too many uploads are under way. Try again in a moment."}
 	}
+	if !x.s.places.take(user, x.maxUploads()) {
+		<-x.s.uploads
+		return nil, &problem{kind: tooManyRequests, retry: 1, detail: "The user has as many large uploads under way as one user may have. Wait for one to end."}
+	}
+	return func() { x.s.places.leave(user); <-x.s.uploads }, nil
 }
 
 // confirm answers a request that left an entry at path.

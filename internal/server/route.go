@@ -209,6 +209,9 @@ func (x *exchange) handle() error {
 	if err := x.authenticate(e.needs); err != nil {
 		return err
 	}
+	if err := x.enter(); err != nil {
+		return err
+	}
 	x.aim(t)
 	switch x.r.Method {
 	case http.MethodDelete, "MOVE", "COPY": // of a tree, which may take long

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -160,7 +161,7 @@ func (s *Server) wrap(l Listener) net.Listener {
 				return proxyproto.SKIP, nil // a header from anybody else is not HTTPS, and fails as such
 			}}
 	}
-	return tracked{ln, &s.conns}
+	return tracked{ln, &s.conns, slices.Concat(l.ProxyProtocol, l.ClientCert)}
 }
 
 // newStandIn makes the certificate of a server that has no keys yet. Nobody

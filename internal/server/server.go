@@ -41,6 +41,8 @@ type Server struct {
 	generation atomic.Uint64 // of what is known about users; judgements of older ones are void
 	requests   chan struct{} // a place for each request under way
 	uploads    chan struct{} // a place for each large upload under way
+	places     places        // of them, by user
+	userLimits userLimits
 	idPrefix   string
 	idCount    atomic.Uint64
 	standIn    func() (*tls.Certificate, error) // makes its certificate once
@@ -68,7 +70,7 @@ func New(n *node.Node, cfg Config) *Server {
 	}
 	s.base, s.endBase = context.WithCancel(context.Background())
 	s.feeds, s.endFeeds = context.WithCancel(s.base)
-	s.conns = conns{all: make(map[*conn]struct{}), max: s.limits.Connections}
+	s.conns = conns{all: make(map[*conn]struct{}), max: s.limits.Connections, maxStrange: max(1, s.limits.Connections/2)}
 	s.requests = make(chan struct{}, s.limits.Requests)
 	s.uploads = make(chan struct{}, s.limits.Uploads)
 	var prefix [6]byte
