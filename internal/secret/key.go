@@ -48,6 +48,12 @@ func RandomKey() (*Key, error) {
 // ErrDestroyed if there are none any more.
 func (k *Key) With(f func(b []byte)) error { return k.s.with(f) }
 
+// Update calls f with the key's bytes for f to replace them in place, as keys
+// that evolve do. The caller sees to it that nobody else uses this Key
+// meanwhile; f must not keep the bytes nor use this or another Key.
+// ErrDestroyed if there are none any more.
+func (k *Key) Update(f func(b []byte)) error { return k.s.with(f) }
+
 // Derive returns HKDF-SHA256 (RFC 5869) of the key with salt and info, 32
 // bytes on the ordinary heap; the caller wipes them.
 func (k *Key) Derive(salt, info []byte) ([]byte, error) {

@@ -1,0 +1,182 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// HeadSink takes heads to where they do not go back together with the log.
+type HeadSink interface {
+	// Name tells which sink it is, in logs.
+	Name() string
+	// PutHead keeps one line: a signed head of the log or of an index.
+	PutHead(ctx context.Context, line []byte) error
+}
+
+// sinkTime bounds what a sink may take over one head.
+const sinkTime = 10 * time.Second
+
+// keeper is what is to be kept outside the log: only the newest of each counts,
+// so whoever is slow holds nobody up.
+type keeper struct {
+	mu      sync.Mutex
+	state   *state
+	head    []byte
+	indexes map[string][]byte // newest head of the index of each file system
+	work    chan struct{}
+}
+
+// keep takes note of the head that was just written.
+func (l *Log) keep(head []byte) {
+	w := &l.w
+	s := &state{Format: 1, Seq: w.at.seq, Prev: bytes.Clone(w.at.prev[:]), Segment: w.first, Offset: w.size, Line: w.lines}
+	if err := w.key.With(func(b []byte) { s.Key = bytes.Clone(b) }); err != nil {
+		return // it is being closed
+	}
+	k := &l.keeper
+	k.mu.Lock()
+	if k.state != nil {
+		k.state.wipe()
+	}
+	k.state, k.head = s, bytes.Clone(head)
+	k.mu.Unlock()
+	k.signal()
+}
+
+func (k *keeper) signal() {
+	select {
+	case k.work <- struct{}{}:
+	default:
+	}
+}
+
+// runKeeper hands on what is to be kept until stopped, then the last of it.
+func (l *Log) runKeeper(stopped <-chan struct{}) {
+	for {
+		select {
+		case <-l.keeper.work:
+			l.handOn()
+			l.retain()
+		case <-stopped:
+			l.handOn()
+			return
+		}
+	}
+}
+
+// handOn keeps the newest state and heads. What fails is logged and counted;
+// the next head makes good for it.
+func (l *Log) handOn() {
+	k := &l.keeper
+	k.mu.Lock()
+	s, head := k.state, k.head
+	lines := slices.Collect(maps.Values(k.indexes))
+	k.state, k.head = nil, nil
+	clear(k.indexes)
+	k.mu.Unlock()
+	if s != nil {
+		if err := s.keep(l.box); err != nil {
+			l.sinkFailed("box", err)
+		}
+		s.wipe()
+	}
+	if head != nil {
+		if l.o.Apart != nil {
+			if err := l.o.Apart.PutAuditHead(head); err != nil {
+				l.sinkFailed("keyring", err)
+			}
+		}
+		lines = append(lines, head)
+	}
+	for _, sink := range l.o.Sinks {
+		for _, line := range lines {
+			ctx, cancel := context.WithTimeout(context.Background(), sinkTime)
+			err := sink.PutHead(ctx, line)
+			cancel()
+			if err != nil {
+				l.sinkFailed(sink.Name(), err)
+				break
+			}
+		}
+	}
+}
+
+func (l *Log) sinkFailed(name string, err error) {
+	l.o.Logger.Error("head of the audit log not handed on", "to", name, "err", err)
+	l.mu.Lock()
+	l.stats.SinkErrors++
+	l.mu.Unlock()
+}
+
+// retain removes the oldest files that are not to be kept. Before each, the
+// log says in a signed line what it begins with from then on, so that what is
+// left can be verified.
+func (l *Log) retain() {
+	if l.o.KeepAge == 0 && l.o.KeepSize == 0 {
+		return
+	}
+	for {
+		more, err := l.cutOldest()
+		if err != nil {
+			l.o.Logger.Error("old files of the audit log not removed", "err", err)
+		}
+		if !more || err != nil {
+			return
+		}
+	}
+}
+
+func (l *Log) cutOldest() (more bool, err error) {
+	all, err := segments(l.o.Dir)
+	if err != nil || len(all) < 3 {
+		return false, err // the newest is being written, and the state may still lie in the one before
+	}
+	total := int64(0)
+	var oldest time.Time
+	for i, s := range all {
+		ended, size, err := s.ended()
+		if err != nil {
+			return false, err
+		}
+		total += size
+		if i == 0 {
+			oldest = ended
+		}
+	}
+	tooOld := l.o.KeepAge > 0 && l.o.Clock().Sub(oldest) > l.o.KeepAge
+	if !tooOld && (l.o.KeepSize == 0 || total <= l.o.KeepSize) {
+		return false, nil
+	}
+	return true, l.cut(all[0], all[1])
+}
+
+// cut removes one file. A crash in between leaves a statement about a file
+// that is still there, which is no contradiction.
+func (l *Log) cut(old, next segment) error {
+	first, err := firstLine(next.path)
+	if err != nil {
+		return err
+	}
+	body := gapBody(l.o.Clock(), "audit.cut", fmt.Sprintf("lines %d to %d removed as they are no longer to be kept", old.first, next.first-1))
+	body = fmt.Appendf(body, `,"first":%d,"before":"%s"`, first.Seq, first.Prev)
+	b, err := l.addBody(body, true, true)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-b.done:
+	case <-l.stop:
+		return nil // it is done after the next start
+	}
+	if b.err != nil {
+		return b.err
+	}
+	l.files.Lock()
+	defer l.files.Unlock()
+	return removeFile(old.path)
+}
