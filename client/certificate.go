@@ -23,11 +23,15 @@ import (
 )
 
 // CertificateUser returns the file system and the user that a client
-// certificate is made out to, in a SAN of the form efs://FS/USER.
+// certificate is made out to, in a SAN of the form efs://FS/USER; "@server" for
+// an administrator of the server.
 func CertificateUser(leaf *x509.Certificate) (fs, user string, ok bool) {
 	for _, u := range leaf.URIs {
 		user := strings.TrimPrefix(u.Path, "/")
 		if u.Scheme == "efs" && u.Host != "" && user != "" && !strings.Contains(user, "/") {
+			if u.User != nil { // the @ of efs://@server/USER
+				return "@" + u.Host, user, true
+			}
 			return u.Host, user, true
 		}
 	}

@@ -27,24 +27,29 @@ key; else a TLS key is made, which leaves in the bundle and is kept nowhere.
 --out DIR writes clientCert.crt (certificate, key and chain, usable as
 curl --cert), ca.crt (to trust the server) and, with --generate, priv.pgp.
 --out - writes them as a tar to standard output, and what is told to standard
-error.`
+error.
+
+A user may do everything in the file system, and nothing in others. With --no-grants
+the user may do nothing until efsctl grant says what.`
 
 const createUserExample = `  efsctl create-user app1 --fs user-data --key app1.asc --out ./app1
   docker exec -i efs-server efsctl create-user app1 --fs user-data < app1.asc
   efsctl create-user app2 --fs user-data --key ~/.ssh/id_ed25519.pub
   efsctl create-user app3 --fs user-data --generate --out ./app3
-  docker exec efs-server efsctl create-user app3 --fs user-data --generate --out - | tar x`
+  docker exec efs-server efsctl create-user app3 --fs user-data --generate --out - | tar x
+  efsctl create-user app4 --fs user-data --key app4.asc --no-grants`
 
 // createUserFlags are the flags of create-user.
 type createUserFlags struct {
 	fs, key, csr, out string
 	generate          bool
+	noGrants          bool
 }
 
 func (c *ctl) createUserCommand() *cobra.Command {
 	var f createUserFlags
 	cmd := &cobra.Command{
-		Use:     "create-user NAME --fs FS [--key FILE|-] [--generate] [--csr FILE] [--out DIR|-]",
+		Use:     "create-user NAME --fs FS [--key FILE|-] [--generate] [--csr FILE] [--out DIR|-] [--no-grants]",
 		Short:   "Make a user with a public key and a TLS client certificate",
 		Long:    createUserLong,
 		Example: createUserExample,
@@ -57,11 +62,17 @@ func (c *ctl) createUserCommand() *cobra.Command {
 		},
 	}
 	c.fsFlag(cmd, &f.fs)
+	cmd.Flags().BoolVar(&f.noGrants, "no-grants", false, "the user may do nothing until something is granted")
+	f.keyFlags(cmd)
+	return cmd
+}
+
+// keyFlags adds the flags about keys and certificates.
+func (f *createUserFlags) keyFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.key, "key", "", "file with the user's public key, or - for standard input")
 	cmd.Flags().BoolVar(&f.generate, "generate", false, "make a key pair for the user (needs --out)")
 	cmd.Flags().StringVar(&f.csr, "csr", "", "file with a certificate request for the user's own TLS key")
 	cmd.Flags().StringVar(&f.out, "out", "", "directory for the user's files, or - for a tar on standard output")
-	return cmd
 }
 
 // check refuses flags that do not go together, before anything is made.
@@ -100,7 +111,7 @@ func (c *ctl) createUser(cmd *cobra.Command, name string, f createUserFlags) err
 			files.drop()
 		}
 	}()
-	request := admin.CreateUserRequest{FS: f.fs, User: name}
+	request := admin.CreateUserRequest{FS: f.fs, User: name, NoGrants: f.noGrants}
 	var private []byte
 	if f.generate {
 		var public *userkey.Public

@@ -124,6 +124,8 @@ func rootCommand() *cobra.Command {
 		c.createFSCommand(), c.listFSCommand(), c.deleteFSCommand(),
 		c.createUserCommand(), c.listUsersCommand(), c.deleteUserCommand(), c.revokeCommand(), c.addKeyCommand(), c.removeKeyCommand(),
 		c.limitCommand(),
+		c.grantCommand(), c.revokeGrantCommand(), c.listGrantsCommand(),
+		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
 		c.fsckCommand(), c.resolveCommand(), versionCommand(),
 	)
 	return cmd

@@ -130,7 +130,7 @@ func (h *Holding) remove(r Resource, p Permissions) error {
 	for _, g := range h.Grants {
 		wider := r
 		wider.Path = g.On
-		if !r.IsKey() && g.Permissions&p != 0 && newRights([]Grant{g}).at(mustCanonical(r.Path))&p != 0 {
+		if !r.IsKey() && g.Permissions&p != 0 && newRights([]Grant{g}).at(r.Place())&p != 0 {
 			return fmt.Errorf("%s has %s on %s by the grant on %s: revoke that, and grant what is to stay: %w", who, g.Permissions&p, r, wider, efs.ErrRefused)
 		}
 	}

@@ -156,6 +156,9 @@ func (r Resource) String() string {
 	return r.FS + ":" + r.Path
 }
 
+// Place returns the path without slashes around it, as Rights takes it.
+func (r Resource) Place() string { return mustCanonical(r.Path) }
+
 // on is how a grant's record names what it is on.
 func (r Resource) on() string {
 	if r.IsKey() {

@@ -79,6 +79,22 @@ func (c *Client) RemoveKey(ctx context.Context, fs, user, fingerprint string) er
 	return err
 }
 
+// Grant lets somebody do something; the result tells of grants that permit it
+// already.
+func (c *Client) Grant(ctx context.Context, r GrantRequest) (GrantResult, error) {
+	return call[GrantResult](ctx, c, opGrant, r)
+}
+
+// RevokeGrant takes a grant away and ends what its holder is doing.
+func (c *Client) RevokeGrant(ctx context.Context, r GrantRequest) (GrantResult, error) {
+	return call[GrantResult](ctx, c, opRevokeGrant, r)
+}
+
+// ListGrants lists grants by file system and holder.
+func (c *Client) ListGrants(ctx context.Context, r ListGrantsRequest) ([]GrantInfo, error) {
+	return call[[]GrantInfo](ctx, c, opListGrants, r)
+}
+
 // Fsck checks a file system.
 func (c *Client) Fsck(ctx context.Context, r FsckRequest) (fsys.FsckReport, error) {
 	return call[fsys.FsckReport](ctx, c, opFsck, r)

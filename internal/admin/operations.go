@@ -27,6 +27,10 @@ var operations = map[string]operation{
 	opRemoveKey:  typed(removeKey),
 	opFsck:       typed(fsck),
 	opResolve:    typed(resolve),
+
+	opGrant:       typed(grant),
+	opRevokeGrant: typed(revokeGrant),
+	opListGrants:  typed(listGrants),
 }
 
 func status(ctx context.Context, s *Server, _ *stream, _ none) (any, error) {

@@ -85,6 +85,10 @@ const (
 	opRemoveKey  = "remove-key"
 	opFsck       = "fsck"
 	opResolve    = "resolve"
+
+	opGrant       = "grant"
+	opRevokeGrant = "revoke-grant"
+	opListGrants  = "list-grants"
 )
 
 // UnsealRequest hands the starter key to a sealed server.
@@ -98,19 +102,21 @@ type FSRequest struct {
 	FS string `json:"fs"`
 }
 
-// UserRequest names a user of a file system.
+// UserRequest names a user of a file system, or of efs.ServerRealm.
 type UserRequest struct {
 	FS   string `json:"fs"`
 	User string `json:"user"`
 }
 
 // CreateUserRequest asks for a user with a public key and a client
-// certificate.
+// certificate; with efs.ServerRealm for FS, an administrator of the server.
 type CreateUserRequest struct {
 	FS   string `json:"fs"`
 	User string `json:"user"`
 	Key  string `json:"key"`           // OpenPGP, OpenSSH or PEM public key
 	CSR  string `json:"csr,omitempty"` // PEM; "": the server makes the TLS key
+
+	NoGrants bool `json:"no_grants,omitempty"` // may do nothing until something is granted
 }
 
 // CreateUserResult is what a new user needs to connect.

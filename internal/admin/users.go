@@ -14,7 +14,7 @@ import (
 // createUser tells what it does in the order in which people read it: whose
 // key it is, what to connect with, where it is kept.
 func createUser(ctx context.Context, s *Server, out *stream, r CreateUserRequest) (any, error) {
-	f, err := s.node.FS(r.FS)
+	users, err := s.node.Users(r.FS)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,11 @@ func createUser(ctx context.Context, s *Server, out *stream, r CreateUserRequest
 	if err != nil {
 		return nil, err
 	}
-	issued, err := f.Users.CreateUser(ctx, r.User, key, tlsKey)
+	create := users.CreateUser
+	if r.NoGrants {
+		create = users.CreateUserWithoutGrants
+	}
+	issued, err := create(ctx, r.User, key, tlsKey)
 	if err != nil {
 		return nil, err
 	}
@@ -43,9 +47,13 @@ func createUser(ctx context.Context, s *Server, out *stream, r CreateUserRequest
 	out.line("md5: " + hashes.MD5)
 	out.line("Use this key for TLS Client Certificate Authentication:")
 	out.line(strings.TrimSuffix(string(issued.Bundle), "\n"))
-	dir := filepath.Join(f.SystemDir(), "users", r.User)
-	out.line(fmt.Sprintf("Creating user '%s'", dir))
-	out.line(fmt.Sprintf("Saving user public key '%s'", filepath.Join(dir, "pub.pgp")))
+	if f, err := s.node.FS(r.FS); err == nil {
+		dir := filepath.Join(f.SystemDir(), "users", r.User)
+		out.line(fmt.Sprintf("Creating user '%s'", dir))
+		out.line(fmt.Sprintf("Saving user public key '%s'", filepath.Join(dir, "pub.pgp")))
+	} else {
+		out.line(fmt.Sprintf("Creating administrator '%s'", r.User))
+	}
 	return CreateUserResult{
 		Hashes: hashes, Bundle: string(issued.Bundle), ServerCA: string(serverCA), NotAfter: issued.Certificate.NotAfter.UTC(),
 	}, nil
@@ -57,31 +65,27 @@ func hashesOf(key *userkey.Public) (h Hashes) {
 }
 
 func listUsers(ctx context.Context, s *Server, _ *stream, r FSRequest) (any, error) {
-	f, err := s.node.FS(r.FS)
+	users, err := s.node.Users(r.FS)
 	if err != nil {
 		return nil, err
 	}
-	return f.Users.ListUsers(ctx)
+	return users.ListUsers(ctx)
 }
 
 func deleteUser(ctx context.Context, s *Server, _ *stream, r UserRequest) (any, error) {
-	f, err := s.node.FS(r.FS)
-	if err != nil {
-		return nil, err
-	}
-	return none{}, f.Users.DeleteUser(ctx, r.User)
+	return none{}, s.node.DeleteUser(ctx, r.FS, r.User)
 }
 
 func revoke(ctx context.Context, s *Server, _ *stream, r UserRequest) (any, error) {
-	f, err := s.node.FS(r.FS)
+	users, err := s.node.Users(r.FS)
 	if err != nil {
 		return nil, err
 	}
-	return none{}, f.Users.Revoke(ctx, r.User)
+	return none{}, users.Revoke(ctx, r.User)
 }
 
 func addKey(ctx context.Context, s *Server, out *stream, r KeyRequest) (any, error) {
-	f, err := s.node.FS(r.FS)
+	users, err := s.node.Users(r.FS)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +93,7 @@ func addKey(ctx context.Context, s *Server, out *stream, r KeyRequest) (any, err
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Users.AddKey(ctx, r.User, key); err != nil {
+	if err := users.AddKey(ctx, r.User, key); err != nil {
 		return nil, err
 	}
 	hashes := hashesOf(key)
@@ -101,9 +105,9 @@ func addKey(ctx context.Context, s *Server, out *stream, r KeyRequest) (any, err
 }
 
 func removeKey(ctx context.Context, s *Server, _ *stream, r KeyRequest) (any, error) {
-	f, err := s.node.FS(r.FS)
+	users, err := s.node.Users(r.FS)
 	if err != nil {
 		return nil, err
 	}
-	return none{}, f.Users.RemoveKey(ctx, r.User, r.Fingerprint)
+	return none{}, users.RemoveKey(ctx, r.User, r.Fingerprint)
 }

@@ -150,6 +150,11 @@ func (n *Node) Grant(ctx context.Context, p access.Principal, on access.Resource
 		}
 		return fmt.Errorf("%s is an administrator of the server, which is kept apart from access to files: create a user in %s: %w", p, on.FS, efs.ErrRefused)
 	}
+	if on.IsKey() {
+		if _, err := n.DescribeKey(ctx, on.Provider, on.Key); err != nil {
+			return err
+		}
+	}
 	return d.Grant(ctx, h, on, what)
 }
 
