@@ -6,14 +6,16 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/keyring"
 	"github.com/efs-project/efs/seal"
 )
 
 // Keys is what a file system needs of its keyring; *keyring.Keys has it.
 type Keys interface {
-	// Recipients returns one recipient per stage of the policy, in order.
-	Recipients() ([]seal.Recipient, error)
-	// Identity opens what any live epoch of this file system sealed.
+	// Sealing returns one recipient per stage, in order, of the newest live
+	// epoch that has so many, and that epoch's number.
+	Sealing(stages int) (epoch int, r []seal.Recipient, err error)
+	// Identity opens what any live epoch or unit of this file system sealed.
 	Identity() seal.Identity
 	// Root returns 32 bytes for a purpose, the same for the life of the file
 	// system. The caller wipes them.
@@ -21,7 +23,28 @@ type Keys interface {
 	// Live is nil while the keys may be used, else why not. It is asked before
 	// everything that opens or seals a record.
 	Live() error
+
+	// Rotate begins a new epoch, Restage one under other stages; Epoch is the
+	// newest one's number. A retired epoch seals nothing new; a destroyed one
+	// opens nothing any more.
+	Rotate(ctx context.Context) (epoch int, err error)
+	Restage(ctx context.Context, stages []efs.StagePolicy) (epoch int, err error)
+	Epoch() int
+	Epochs() []keyring.EpochInfo
+	Retire(ctx context.Context, epoch int) error
+	DestroyEpoch(ctx context.Context, epoch int) error
+
+	// CreateUnit makes the key of an erasure unit, durably; Unit and UnitByTag
+	// return it (efs.ErrForgotten, efs.ErrNotFound); after DestroyUnits nothing
+	// opens what it sealed. Units describes all, destroyed ones too.
+	CreateUnit(ctx context.Context) (efs.ID, error)
+	Unit(id efs.ID) (*keyring.Unit, error)
+	UnitByTag(tag [16]byte) (*keyring.Unit, error)
+	DestroyUnits(ctx context.Context, ids ...efs.ID) error
+	Units() ([]keyring.UnitInfo, error)
 }
+
+var _ Keys = (*keyring.Keys)(nil)
 
 // Anchor keeps the newest known head of a file system apart from its index,
 // so that an older index put back is noticed; *keyring.Keyring has it.

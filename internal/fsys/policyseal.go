@@ -17,15 +17,12 @@ type sealing struct {
 
 // sealing says how a new content is sealed under the present policy.
 func (fs *FS) sealing(content efs.ID) (*sealing, error) {
-	recipients, err := fs.o.Keys.Recipients()
+	policy := fs.policy.Load()
+	epoch, recipients, err := fs.o.Keys.Sealing(len(policy.Stages))
 	if err != nil {
 		return nil, fmt.Errorf("keys to seal with: %w", err)
 	}
-	policy := fs.policy.Load()
-	if len(recipients) != len(policy.Stages) {
-		return nil, fmt.Errorf("%w: keys for %d stages, the policy has %d", efs.ErrWrongKey, len(recipients), len(policy.Stages))
-	}
-	s := &sealing{policy: policy.Version}
+	s := &sealing{policy: policy.Version, epoch: epoch}
 	s.FS, s.Content, s.SegmentSize = fs.o.ID, content, policy.SegmentSize
 	// The names were checked when the policy was set.
 	s.Compression, _ = compression(policy.Compression)

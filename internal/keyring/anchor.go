@@ -12,7 +12,10 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-const anchorLabel = "efs keyring anchor\x00"
+const (
+	anchorLabel  = "efs keyring anchor\x00"
+	anchorFormat = 1
+)
 
 // anchorRecord is a head as it is sealed.
 type anchorRecord struct {
@@ -125,7 +128,7 @@ func (r *Keyring) anchorKey(ctx context.Context, fs efs.ID) (*secret.Key, error)
 func anchorInfo(fs efs.ID) []byte { return append([]byte(anchorLabel), fs[:]...) }
 
 func sealAnchor(key *secret.Key, h efs.Head) ([]byte, error) {
-	b, err := detcbor.Marshal(anchorRecord{recordFormat, h.FS, h.Revision, h.Seq, h.Link, h.Time})
+	b, err := detcbor.Marshal(anchorRecord{anchorFormat, h.FS, h.Revision, h.Seq, h.Link, h.Time})
 	if err != nil {
 		return nil, err
 	}

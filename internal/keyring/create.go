@@ -37,7 +37,7 @@ func (r *Keyring) create(ctx context.Context, fs efs.ID, name string, stages []e
 		return nil, err
 	}
 	m := &manifest{Format: recordFormat, FS: fs, Name: name, Created: r.life.now().UnixMicro(),
-		Newest: 1, Epochs: []epoch{{Number: 1}}}
+		Newest: 1, Epochs: []epoch{{Number: 1, State: stateLive}}, Split: splitXOR}
 	records := map[efs.ID]keyRecord{}
 	for i, stage := range stages {
 		root, err := r.newKey(ctx, m, kindRoot, i, 0, stage)
@@ -55,45 +55,55 @@ func (r *Keyring) create(ctx context.Context, fs efs.ID, name string, stages []e
 	return r.found(ctx, m, records)
 }
 
-// newKey makes a random key, wraps it, and makes sure that it unwraps: a KMS
-// that only wraps would take contents and never give them back.
+// newKey makes a random key of a stage and its record.
 func (r *Keyring) newKey(ctx context.Context, m *manifest, kd kind, stage, number int, p efs.StagePolicy) (keyRecord, error) {
-	rec := keyRecord{
-		Format: recordFormat, ID: efs.NewID(), Kind: kd, State: stateLive, Provider: p.Provider, Master: p.KeyID,
-		FS: m.FS, Purpose: string(kd), Stage: stage, Epoch: number, Created: m.Created,
-	}
-	kms, err := r.provider(p.Provider)
-	if err != nil {
-		return rec, err
-	}
 	key := make([]byte, secret.Size)
 	_, _ = rand.Read(key)
 	defer secret.Wipe(key)
+	return r.wrapNew(ctx, m.FS, kd, stage, number, p, key)
+}
+
+// wrapNew makes the record of a key.
+func (r *Keyring) wrapNew(ctx context.Context, fs efs.ID, kd kind, stage, number int, p efs.StagePolicy, key []byte) (keyRecord, error) {
+	rec := keyRecord{
+		Format: recordFormat, ID: efs.NewID(), Kind: kd, State: stateLive, Provider: p.Provider, Master: p.KeyID,
+		FS: fs, Purpose: string(kd), Stage: stage, Epoch: number, Created: r.life.now().UnixMicro(),
+	}
+	return rec, r.wrap(ctx, &rec, key)
+}
+
+// wrap has the KMS of a record wrap its key, and makes sure that it unwraps: a
+// KMS that only wraps would take contents and never give them back.
+func (r *Keyring) wrap(ctx context.Context, rec *keyRecord, key []byte) error {
+	kms, err := r.provider(rec.Provider)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*r.life.timeout)
 	defer cancel()
-	if rec.Wrapped, err = kms.Wrap(ctx, p.KeyID, key, rec.binding()); err != nil {
-		return rec, rec.answer(err)
+	if rec.Wrapped, err = kms.Wrap(ctx, rec.Master, key, rec.binding()); err != nil {
+		return rec.answer(err)
 	}
-	back, err := r.unwrap(ctx, &rec)
+	back, err := r.unwrap(ctx, rec)
 	defer secret.Wipe(back)
 	if err != nil {
-		return rec, rec.answer(err)
+		return rec.answer(err)
 	}
 	if subtle.ConstantTimeCompare(back, key) != 1 {
-		return rec, fmt.Errorf("%w: KMS %s does not give back what it wrapped", efs.ErrDamaged, p.Provider)
+		return fmt.Errorf("%w: KMS %s does not give back what it wrapped", efs.ErrDamaged, rec.Provider)
 	}
-	return rec, nil
+	return nil
 }
 
 // found stores the records of a new file system and returns its keys.
 func (r *Keyring) found(ctx context.Context, m *manifest, records map[efs.ID]keyRecord) (*Keys, error) {
-	k, err := r.keysOf(m, records)
+	s, err := r.keysetOf(m, records, nil)
 	if err != nil {
 		return nil, err
 	}
-	stored, err := k.sealManifest(ctx)
-	if err == nil {
-		err = r.store.update(func(tx *bolt.Tx) error { return putNew(tx, m, stored, records) })
+	k := r.newKeys(s)
+	if err = s.sign(ctx, s); err == nil {
+		err = r.store.update(func(tx *bolt.Tx) error { return putNew(tx, s, records) })
 	}
 	if err == nil {
 		err = r.keep(k)
@@ -105,20 +115,25 @@ func (r *Keyring) found(ctx context.Context, m *manifest, records map[efs.ID]key
 	return k, nil
 }
 
-func putNew(tx *bolt.Tx, m *manifest, stored []byte, records map[efs.ID]keyRecord) error {
-	if err := checkFree(tx, m.FS, m.Name); err != nil {
+func putNew(tx *bolt.Tx, s *keyset, records map[efs.ID]keyRecord) error {
+	if err := checkFree(tx, s.manifest.FS, s.manifest.Name); err != nil {
 		return err
 	}
+	return putKeyset(tx, s, records)
+}
+
+// putKeyset stores a manifest and the records that are new with it.
+func putKeyset(tx *bolt.Tx, s *keyset, records map[efs.ID]keyRecord) error {
 	for id, rec := range records {
 		b, err := detcbor.Marshal(rec)
 		if err != nil {
 			return err
 		}
-		if err := tx.Bucket(bucketKeys).Put(keyPlace(m.FS, id), b); err != nil {
+		if err := tx.Bucket(bucketKeys).Put(keyPlace(rec.FS, id), b); err != nil {
 			return err
 		}
 	}
-	return tx.Bucket(bucketFS).Put(m.FS[:], stored)
+	return tx.Bucket(bucketFS).Put(s.manifest.FS[:], s.stored())
 }
 
 // checkFree refuses an id or a name that has keys.

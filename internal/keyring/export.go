@@ -21,12 +21,20 @@ const (
 
 const maxExport = 16 << 20 // bytes
 
+// The format of an export; the second one is of root secrets whose sum modulo
+// 2 is the root key (Split).
+const (
+	exportFormat    = 1
+	exportFormatXOR = 2
+)
+
 // exportDoc is an exported copy: wrapped keys, readable but for the keys.
 type exportDoc struct {
 	EFS    string      `json:"efs"` // the file's name
 	Format int         `json:"format"`
 	FS     efs.ID      `json:"fs"`
 	Name   string      `json:"name"`
+	Split  string      `json:"split,omitempty"` // how root secrets make the root key: "xor", or concatenated
 	Keys   []exportKey `json:"keys"`
 }
 
@@ -105,18 +113,20 @@ func (k *Keys) misfit(path, name string) string {
 }
 
 func (k *Keys) export(name string) ([]byte, error) {
-	keys := k.roots
+	s := k.set()
+	keys := s.roots
 	if name == ExportKeys {
 		keys = nil
-		for _, e := range k.manifest.Epochs {
-			for _, id := range e.Keys {
-				keys = append(keys, k.epochs[id])
-			}
+		for _, e := range s.manifest.Epochs {
+			keys = append(keys, s.keysOf(e.Number)...)
 		}
 	}
-	doc := exportDoc{EFS: name, Format: recordFormat, FS: k.FS(), Name: k.Name(), Keys: []exportKey{}}
+	doc := exportDoc{EFS: name, Format: exportFormat, FS: k.FS(), Name: k.Name(), Keys: []exportKey{}}
+	if name == ExportSalt && s.manifest.Split == splitXOR {
+		doc.Format, doc.Split = exportFormatXOR, "xor"
+	}
 	for _, l := range keys {
-		r := &l.rec
+		r := l.record()
 		doc.Keys = append(doc.Keys, exportKey{r.ID, r.Kind, r.State, r.Provider, r.Master, r.Purpose, r.Stage, r.Epoch, r.Created, r.Wrapped})
 	}
 	b, err := json.MarshalIndent(doc, "", "  ")

@@ -20,7 +20,7 @@ func TestExportIsEnoughForRecovery(t *testing.T) {
 	if err := k.CheckExport(dir); err != nil {
 		t.Error(err)
 	}
-	for name, live := range map[string][]*liveKey{ExportKeys: k.newest, ExportSalt: k.roots} {
+	for name, live := range map[string][]*liveKey{ExportKeys: k.set().newest().keys, ExportSalt: k.set().roots} {
 		content, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func TestExportIsEnoughForRecovery(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s, key %d: %v", name, i, err)
 			}
-			if got, err := live[i].unwrap(t.Context(), &live[i].rec); err != nil || string(got) != string(key) {
+			if got, err := live[i].unwrap(t.Context(), live[i].record()); err != nil || string(got) != string(key) {
 				t.Errorf("%s, key %d: another key came out (%v)", name, i, err)
 			}
 		}

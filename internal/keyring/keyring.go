@@ -91,7 +91,7 @@ func (r *Keyring) Keys(ctx context.Context, fs efs.ID) (*Keys, error) {
 	}
 	k, err := r.load(fs)
 	if err == nil {
-		err = k.verify(ctx)
+		err = k.set().verify(ctx)
 	}
 	if err != nil {
 		if k != nil {
@@ -200,15 +200,17 @@ func dropRecords(tx *bolt.Tx, fs efs.ID) error {
 			return err
 		}
 	}
-	keys := tx.Bucket(bucketKeys)
-	var doomed [][]byte
-	c := keys.Cursor()
-	for k, _ := c.Seek(fs[:]); bytes.HasPrefix(k, fs[:]); k, _ = c.Next() {
-		doomed = append(doomed, bytes.Clone(k))
-	}
-	for _, k := range doomed {
-		if err := keys.Delete(k); err != nil {
-			return err
+	for _, name := range [][]byte{bucketKeys, bucketUnits} {
+		b := tx.Bucket(name)
+		var doomed [][]byte
+		c := b.Cursor()
+		for k, _ := c.Seek(fs[:]); bytes.HasPrefix(k, fs[:]); k, _ = c.Next() {
+			doomed = append(doomed, bytes.Clone(k))
+		}
+		for _, k := range doomed {
+			if err := b.Delete(k); err != nil {
+				return err
+			}
 		}
 	}
 	return tx.Bucket(bucketMeta).Put(metaScrub, []byte{1})
@@ -255,7 +257,7 @@ func (r *Keyring) sweep() {
 		}
 		r.work.Go(func() {
 			if err := l.renew(r.stopped); err != nil && r.stopped.Err() == nil {
-				r.log.Warn("a key could not be renewed", "key", l.rec.ID, "provider", l.rec.Provider, "error", err)
+				r.log.Warn("a key could not be renewed", "key", efs.ID(l.ID()), "provider", l.record().Provider, "error", err)
 			}
 		})
 	}

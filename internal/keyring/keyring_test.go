@@ -119,7 +119,7 @@ func TestDropLeavesNothing(t *testing.T) {
 	}
 	var wrapped [][]byte
 	for _, l := range k.all() {
-		wrapped = append(wrapped, l.rec.Wrapped)
+		wrapped = append(wrapped, l.record().Wrapped)
 	}
 	if err := b.Drop(t.Context(), k.FS()); err != nil {
 		t.Fatal(err)
@@ -207,7 +207,7 @@ func TestSealedFile(t *testing.T) {
 	if err != nil || !bytes.Equal(got, plain) {
 		t.Errorf("%q, %v", got, err)
 	}
-	k.newest[1].destroy(efs.ErrRefused)
+	k.set().newest().keys[1].destroy(efs.ErrRefused)
 	_, _, err = seal.OpenBytes(nil, sealed, open)
 	wantError(t, "without the second stage's key", err, efs.ErrRefused)
 }

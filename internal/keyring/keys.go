@@ -2,14 +2,11 @@ package keyring
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/hmac"
-	"crypto/sha256"
 	"fmt"
-	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/efs-project/efs"
-	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -17,17 +14,24 @@ import (
 const (
 	purposeManifest = "keyring manifest"
 	purposeAnchor   = "keyring anchor"
+	purposeTags     = "keyring tags"
 	rootLabel       = "efs root key\x00"
 )
 
 // Keys are the keys of one file system. Safe for concurrent use.
 type Keys struct {
-	manifest   *manifest
-	body, sum  []byte     // of the stored manifest
-	roots      []*liveKey // by stage
-	newest     []*liveKey // by stage
-	epochs     map[efs.ID]*liveKey
-	recipients []seal.Recipient
+	ring   *Keyring
+	fs     efs.ID
+	now    atomic.Pointer[keyset]
+	change sync.RWMutex // held for writing while the keyset is exchanged, for reading while a unit is made
+	units  unitCache
+}
+
+func (r *Keyring) newKeys(s *keyset) *Keys {
+	k := &Keys{ring: r, fs: s.manifest.FS}
+	k.now.Store(s)
+	k.units.clear()
+	return k
 }
 
 // assemble puts the stored records of a file system together and checks that
@@ -41,105 +45,62 @@ func (r *Keyring) assemble(fs efs.ID, stored []byte, records map[efs.ID]keyRecor
 	if m.FS != fs {
 		return nil, fmt.Errorf("%w: the manifest of file system %s lies in its place", efs.ErrWrongKey, m.FS)
 	}
-	k, err := r.keysOf(m, records)
+	s, err := r.keysetOf(m, records, nil)
 	if err != nil {
 		return nil, err
 	}
-	k.body, k.sum = body, sum
-	return k, nil
+	s.body, s.sum = body, sum
+	return r.newKeys(s), nil
 }
 
-func (r *Keyring) keysOf(m *manifest, records map[efs.ID]keyRecord) (*Keys, error) {
-	k := &Keys{manifest: m, epochs: map[efs.ID]*liveKey{}}
-	take := func(id efs.ID, kd kind, stage, number int) (*liveKey, error) {
-		rec, ok := records[id]
-		if !ok || rec.FS != m.FS || rec.Kind != kd || rec.Purpose != string(kd) || rec.Stage != stage || rec.Epoch != number || rec.State != stateLive {
-			return nil, fmt.Errorf("%w: the %s key of stage %d, epoch %d is missing or another lies in its place: "+
-				"put back the keys.db that belongs to this root", efs.ErrDamaged, kd, stage, number)
-		}
-		return &liveKey{rec: rec, unwrap: r.unwrap, life: &r.life}, nil
-	}
-	for i, id := range m.Roots {
-		l, err := take(id, kindRoot, i, 0)
-		if err != nil {
-			return nil, err
-		}
-		k.roots = append(k.roots, l)
-	}
-	for _, e := range m.Epochs {
-		for i, id := range e.Keys {
-			l, err := take(id, kindEpoch, i, e.Number)
-			if err != nil {
-				return nil, err
-			}
-			k.epochs[id] = l
-			if e.Number == m.Newest {
-				k.newest = append(k.newest, l)
-				k.recipients = append(k.recipients, seal.KeyRecipient(l))
-			}
-		}
-	}
-	if len(k.roots) == 0 || len(k.newest) == 0 {
-		return nil, fmt.Errorf("%w: the manifest names no keys", efs.ErrDamaged)
-	}
-	return k, nil
-}
-
-// verify unwraps the root secrets and the newest epoch, and checks the
-// manifest.
-func (k *Keys) verify(ctx context.Context) error {
-	key, err := k.root(ctx, purposeManifest)
-	if err != nil {
-		return err
-	}
-	defer secret.Wipe(key)
-	if !hmac.Equal(tag(key, k.body), k.sum) {
-		return fmt.Errorf("%w: the manifest was changed: put back the keys.db that belongs to this root", efs.ErrDamaged)
-	}
-	for _, l := range k.newest {
-		if err := l.alive(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sealManifest returns the stored form of a new manifest.
-func (k *Keys) sealManifest(ctx context.Context) ([]byte, error) {
-	key, err := k.root(ctx, purposeManifest)
-	if err != nil {
-		return nil, err
-	}
-	defer secret.Wipe(key)
-	return k.manifest.seal(key)
-}
+func (k *Keys) set() *keyset { return k.now.Load() }
 
 // FS is the file system whose keys they are.
-func (k *Keys) FS() efs.ID { return k.manifest.FS }
+func (k *Keys) FS() efs.ID { return k.fs }
 
 // Name is the file system's name at the time of its creation.
-func (k *Keys) Name() string { return k.manifest.Name }
+func (k *Keys) Name() string { return k.set().manifest.Name }
 
 // Recipients returns what seals a new content: one per stage, in order, of the
 // newest epoch. The caller must not change the slice. The error says that the
 // keys are not usable now.
 func (k *Keys) Recipients() ([]seal.Recipient, error) {
-	for _, l := range k.newest {
-		if err := l.alive(context.Background()); err != nil {
-			return nil, err
-		}
-	}
-	return k.recipients, nil
+	n := k.set().newest()
+	return n.recipients, n.alive(context.Background())
 }
 
-// Identity opens the slots of every live key of this file system. For others
-// it answers seal.ErrNoKey.
+// Epoch is the number of the newest epoch.
+func (k *Keys) Epoch() int { return k.set().manifest.Newest }
+
+// Sealing returns what seals a new content of so many stages: the newest live
+// epoch that has as many, and its recipients, both of one moment. While a
+// policy with another number of stages comes into force, writers under the
+// old one so go on under the old keys. efs.ErrWrongKey if no epoch fits; else
+// the error says that the keys are not usable now. The caller must not change
+// the slice.
+func (k *Keys) Sealing(stages int) (epoch int, recipients []seal.Recipient, err error) {
+	s := k.set()
+	if stages < 1 || stages > maxStages || s.sealing[stages] == nil {
+		return 0, nil, fmt.Errorf("%w: no keys for %d stages, the newest epoch has %d", efs.ErrWrongKey, stages, len(s.newest().keys))
+	}
+	n := s.sealing[stages]
+	for _, l := range n.keys {
+		if err := l.alive(context.Background()); err != nil {
+			return 0, nil, err
+		}
+	}
+	return n.epoch, n.recipients, nil
+}
+
+// Identity opens the slots of every live key of this file system, and by their
+// tags those of every live unit. For others it answers seal.ErrNoKey, for
+// those of a unit whose key was destroyed efs.ErrForgotten.
 func (k *Keys) Identity() seal.Identity {
 	return seal.KeyIdentity(func(id [16]byte) (seal.KEK, error) {
-		if l, ok := k.epochs[id]; ok {
+		if l, ok := k.set().epochs[id]; ok {
 			return l, nil
 		}
-		return nil, fmt.Errorf("%w: key %s is not of file system %s, or was destroyed", seal.ErrNoKey, efs.ID(id), k.FS())
+		return k.unitKEK(id)
 	})
 }
 
@@ -150,25 +111,33 @@ func (k *Keys) Root(purpose string) ([]byte, error) {
 	return k.root(context.Background(), purpose)
 }
 
+// root derives from the present keyset; from the next one if that came
+// meanwhile and ended the keys of the former.
 func (k *Keys) root(ctx context.Context, purpose string) ([]byte, error) {
-	secrets := make([]byte, 0, len(k.roots)*secret.Size)
-	defer func() { secret.Wipe(secrets[:cap(secrets)]) }()
-	for _, l := range k.roots {
-		err := l.with(ctx, func(key *secret.Key) error {
-			return key.With(func(b []byte) { secrets = append(secrets, b...) })
-		})
-		if err != nil {
-			return nil, err
+	for {
+		s := k.set()
+		b, err := s.root(ctx, purpose)
+		if err == nil || k.set() == s {
+			return b, err
 		}
 	}
-	return hkdf.Key(sha256.New, secrets, k.manifest.FS[:], rootLabel+purpose, secret.Size)
 }
 
 // Live is nil while the file system's root secrets may be used, else why not
 // (efs.ErrRefused, efs.ErrUnavailable, …). It costs little while they are
 // unwrapped, and asks the KMS when they are not.
 func (k *Keys) Live() error {
-	for _, l := range k.roots {
+	for {
+		s := k.set()
+		err := s.live()
+		if err == nil || k.set() == s {
+			return err
+		}
+	}
+}
+
+func (s *keyset) live() error {
+	for _, l := range s.roots {
 		if err := l.alive(context.Background()); err != nil {
 			return err
 		}
@@ -176,13 +145,7 @@ func (k *Keys) Live() error {
 	return nil
 }
 
-func (k *Keys) all() []*liveKey {
-	all := slices.Clone(k.roots)
-	for _, l := range k.epochs {
-		all = append(all, l)
-	}
-	return all
-}
+func (k *Keys) all() []*liveKey { return k.set().all() }
 
 func (k *Keys) destroy(err error) {
 	for _, l := range k.all() {

@@ -27,7 +27,7 @@ type lifetimes struct {
 
 // liveKey is a key record and, while it is alive, its unwrapped key.
 type liveKey struct {
-	rec    keyRecord
+	rec    atomic.Pointer[keyRecord] // exchanged when the same key is wrapped anew
 	unwrap func(context.Context, *keyRecord) ([]byte, error)
 	life   *lifetimes
 
@@ -45,8 +45,17 @@ type liveKey struct {
 
 var _ seal.KEK = (*liveKey)(nil)
 
+func (r *Keyring) newLive(rec keyRecord) *liveKey {
+	l := &liveKey{unwrap: r.unwrap, life: &r.life}
+	l.rec.Store(&rec)
+	return l
+}
+
+// record is the key's record. It is not to be changed.
+func (l *liveKey) record() *keyRecord { return l.rec.Load() }
+
 // ID names the key in slots.
-func (l *liveKey) ID() [16]byte { return l.rec.ID }
+func (l *liveKey) ID() [16]byte { return l.record().ID }
 
 // Derive is HKDF-SHA256 of the key, unwrapping it first if need be.
 func (l *liveKey) Derive(salt, info []byte) (out []byte, err error) {
@@ -77,7 +86,7 @@ func (l *liveKey) with(ctx context.Context, f func(*secret.Key) error) error {
 		return err
 	}
 	// Wiped again between the two: its lifetime is shorter than a call.
-	return fmt.Errorf("%w: %s outlived its lifetime while it was unwrapped", efs.ErrUnavailable, &l.rec)
+	return fmt.Errorf("%w: %s outlived its lifetime while it was unwrapped", efs.ErrUnavailable, l.record())
 }
 
 // try calls f if the key is unwrapped and within its lifetime.
@@ -138,7 +147,7 @@ func (l *liveKey) refresh(ctx context.Context) error {
 	l.mu.RUnlock()
 	b, err := l.unwrapOnce(ctx)
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("unwrapping the %s: %w", &l.rec, ctx.Err()) // the caller left; the KMS said nothing
+		return fmt.Errorf("unwrapping the %s: %w", l.record(), ctx.Err()) // the caller left; the KMS said nothing
 	}
 	var key *secret.Key
 	if err == nil {
@@ -171,16 +180,16 @@ func (l *liveKey) refresh(ctx context.Context) error {
 func (l *liveKey) unwrapOnce(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.life.timeout)
 	defer cancel()
-	b, err := l.unwrap(ctx, &l.rec)
+	b, err := l.unwrap(ctx, l.record())
 	if err == nil {
 		return b, nil
 	}
-	err = l.rec.answer(err)
+	err = l.record().answer(err)
 	if errors.Is(err, efs.ErrWrongKey) {
 		err = fmt.Errorf("%w; keys.db belongs to another root, or its records were exchanged: "+
 			"put back the keys.db that belongs to this root", err)
 	}
-	return nil, fmt.Errorf("unwrapping the %s: %w", &l.rec, err)
+	return nil, fmt.Errorf("unwrapping the %s: %w", l.record(), err)
 }
 
 // answer makes a deadline that passed what it is: a KMS that does not answer.
@@ -224,6 +233,14 @@ func (l *liveKey) destroy(err error) {
 	defer l.mu.Unlock()
 	l.wipe()
 	l.gone = err
+}
+
+// invalidate wipes the key, so that the KMS is asked before it is used again.
+func (l *liveKey) invalidate() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wipe()
+	l.failed = nil
 }
 
 // wipe is called with mu held.

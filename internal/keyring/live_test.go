@@ -92,14 +92,14 @@ func TestIdleKeysAreWiped(t *testing.T) {
 	b.clock.pass(ttl - 1)
 	for _, l := range k.all() {
 		if l.sweep() {
-			t.Errorf("the %s would be renewed, though nobody used it", &l.rec)
+			t.Errorf("the %s would be renewed, though nobody used it", l.record())
 		}
 	}
 	b.clock.pass(1)
 	b.sweep()
 	for _, l := range k.all() {
 		if l.unwrapped() {
-			t.Errorf("the %s outlived its lifetime", &l.rec)
+			t.Errorf("the %s outlived its lifetime", l.record())
 		}
 	}
 	if err := wrapAll(t, k).open(k); err != nil {
@@ -164,7 +164,7 @@ func TestOutageGrace(t *testing.T) {
 	b.sweep()
 	for _, l := range k.all() {
 		if l.unwrapped() {
-			t.Errorf("the %s outlived the grace", &l.rec)
+			t.Errorf("the %s outlived the grace", l.record())
 		}
 	}
 }
@@ -190,7 +190,7 @@ func TestRefusalDropsAtOnce(t *testing.T) {
 		b.one.answer(answer)
 		b.clock.pass(ttl / 2)
 		b.sweep()
-		eventually(t, "wiping", func() bool { return !k.roots[0].unwrapped() && !k.newest[0].unwrapped() })
+		eventually(t, "wiping", func() bool { return !k.set().roots[0].unwrapped() && !k.set().newest().keys[0].unwrapped() })
 		wantError(t, "a file after the refusal", files.open(k), answer)
 		wantError(t, "Live after the refusal", k.Live(), answer)
 		b.one.answer(nil)

@@ -4,12 +4,16 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/detcbor"
 )
 
-const recordFormat = 1
+// recordFormat is the newest format of records: 1 knew no units, no states of
+// epochs and no shares of a root key. Formats of the same number of different
+// records have nothing to do with each other.
+const recordFormat = 2
 
 // kind is a key's place in the tree. It is also the purpose that its wrap is
 // bound to.
@@ -23,7 +27,13 @@ const (
 // state is what may be done with a key.
 type state string
 
-const stateLive state = "live"
+// A retired epoch opens what it sealed, and seals nothing new. Of what is
+// destroyed only that it was is kept.
+const (
+	stateLive      state = "live"
+	stateRetired   state = "retired"
+	stateDestroyed state = "destroyed"
+)
 
 // keyRecord is a wrapped key. Its parent is either a master key in a KMS
 // (Provider, Master) or another key of the keyring (Parent).
@@ -41,6 +51,7 @@ type keyRecord struct {
 	Epoch    int    `cbor:"11,keyasint"` // 0 for root secrets
 	Created  int64  `cbor:"12,keyasint"` // Unix time, microseconds
 	Wrapped  []byte `cbor:"13,keyasint"`
+	Job      efs.ID `cbor:"14,keyasint,omitzero"` // that wrapped it anew last; since format 2
 }
 
 // binding is what the wrap is bound to.
@@ -67,11 +78,33 @@ type manifest struct {
 	Roots   []efs.ID `cbor:"5,keyasint"` // by stage
 	Newest  int      `cbor:"6,keyasint"` // number of the epoch that new contents are sealed in
 	Epochs  []epoch  `cbor:"7,keyasint"`
+	Split   split    `cbor:"8,keyasint,omitempty"` // since format 2
 }
+
+// split is how the root key comes from the root secrets of all stages.
+type split int
+
+const (
+	splitConcat split = iota // HKDF-Extract of all of them, one after the other
+	splitXOR                 // their sum modulo 2
+)
 
 type epoch struct {
 	Number int      `cbor:"1,keyasint"`
-	Keys   []efs.ID `cbor:"2,keyasint"` // by stage
+	Keys   []efs.ID `cbor:"2,keyasint"`           // by stage
+	State  state    `cbor:"3,keyasint,omitempty"` // since format 2
+}
+
+// find returns the index of an epoch; -1 if there is none.
+func (m *manifest) find(number int) int {
+	return slices.IndexFunc(m.Epochs, func(e epoch) bool { return e.Number == number })
+}
+
+// clone returns a copy to be changed, in the present format.
+func (m *manifest) clone() *manifest {
+	c := *m
+	c.Format, c.Roots, c.Epochs = recordFormat, slices.Clone(m.Roots), slices.Clone(m.Epochs)
+	return &c
 }
 
 const tagSize = sha256.Size
@@ -95,6 +128,11 @@ func parseManifest(stored []byte) (m *manifest, body, sum []byte, err error) {
 	m = new(manifest)
 	if err := decode(body, m); err != nil {
 		return nil, nil, nil, err
+	}
+	for i := range m.Epochs {
+		if m.Epochs[i].State == "" {
+			m.Epochs[i].State = stateLive
+		}
 	}
 	return m, body, sum, nil
 }

@@ -22,13 +22,14 @@ var (
 	bucketMeta    = []byte("meta")
 	bucketFS      = []byte("fs")      // file system → manifest
 	bucketKeys    = []byte("keys")    // file system ‖ key → record
+	bucketUnits   = []byte("units")   // file system ‖ unit → record; since format 2
 	bucketAnchors = []byte("anchors") // file system → sealed head
 
 	metaFormat = []byte("format")
 	metaScrub  = []byte("scrub") // there while destroyed records may lie in free pages
 )
 
-const storeFormat = 1
+const storeFormat = 2
 
 // store is keys.db. Records that are destroyed must not linger in free pages
 // of the file: scrub rewrites it.
@@ -91,21 +92,14 @@ func tryBolt(path string) (db *bolt.DB, err error) {
 func (s *store) prepare() error {
 	var scrub bool
 	err := s.update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketFS, bucketKeys, bucketAnchors} {
+		for _, name := range [][]byte{bucketMeta, bucketFS, bucketKeys, bucketUnits, bucketAnchors} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
 		scrub = meta.Get(metaScrub) != nil
-		format := meta.Get(metaFormat)
-		if format == nil {
-			return meta.Put(metaFormat, binary.BigEndian.AppendUint32(nil, storeFormat))
-		}
-		if len(format) != 4 || binary.BigEndian.Uint32(format) != storeFormat {
-			return fmt.Errorf("%s has another format than this program knows: it was written by a newer EFS, start that one", s.path)
-		}
-		return nil
+		return s.upgrade(meta)
 	})
 	if err != nil {
 		return err
@@ -114,6 +108,24 @@ func (s *store) prepare() error {
 		return s.scrub()
 	}
 	return atomicfile.SyncDir(filepath.Dir(s.path))
+}
+
+// upgrade brings a store of an older format to the present one. Format 2 adds
+// a bucket; records of format 1 stay as they are until they change.
+func (s *store) upgrade(meta *bolt.Bucket) error {
+	format := meta.Get(metaFormat)
+	if format != nil {
+		if len(format) != 4 {
+			return fmt.Errorf("%w: %s does not tell its format: put it back from its backup", efs.ErrDamaged, s.path)
+		}
+		switch have := binary.BigEndian.Uint32(format); {
+		case have == storeFormat:
+			return nil
+		case have > storeFormat, have < 1:
+			return fmt.Errorf("%s has format %d, this program knows %d: it was written by a newer EFS, start that one", s.path, have, storeFormat)
+		}
+	}
+	return meta.Put(metaFormat, binary.BigEndian.AppendUint32(nil, storeFormat))
 }
 
 func (s *store) view(f func(*bolt.Tx) error) error {
@@ -169,6 +181,19 @@ func (s *store) scrub() (err error) {
 	}
 	s.db, err = openBolt(s.path)
 	return err
+}
+
+// finishScrub rewrites the file if something destroyed may still lie in it.
+func (s *store) finishScrub() error {
+	due := false
+	err := s.view(func(tx *bolt.Tx) error {
+		due = tx.Bucket(bucketMeta).Get(metaScrub) != nil
+		return nil
+	})
+	if err != nil || !due {
+		return err
+	}
+	return s.scrub()
 }
 
 func (s *store) beside(suffix string) string {

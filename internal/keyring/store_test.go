@@ -40,7 +40,7 @@ func TestScrubIsFinishedAfterACrash(t *testing.T) {
 			k := b.create(t, fmt.Sprintf("user-data-%d", i), slices.Repeat(oneStage, maxStages))
 			dropped = append(dropped, k.FS())
 			for _, l := range k.all() {
-				wrapped = append(wrapped, l.rec.Wrapped)
+				wrapped = append(wrapped, l.record().Wrapped)
 			}
 		}
 		if err := b.store.update(func(tx *bolt.Tx) error {
@@ -83,7 +83,7 @@ func TestOverwriteReachesTheOldFile(t *testing.T) {
 func TestRecordsAreDeterministic(t *testing.T) {
 	b := newBench(t, Options{})
 	k := b.create(t, "user-data", oneStage)
-	rec := k.roots[0].rec
+	rec := *k.set().roots[0].record()
 	stored, err := detcbor.Marshal(rec)
 	if err != nil {
 		t.Fatal(err)

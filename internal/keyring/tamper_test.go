@@ -74,9 +74,9 @@ func TestChangedRecords(t *testing.T) {
 		for _, kd := range []kind{kindRoot, kindEpoch} {
 			b := newBench(t, Options{})
 			k := b.create(t, "user-data", oneStage)
-			id := k.manifest.Roots[0]
+			id := k.set().manifest.Roots[0]
 			if kd == kindEpoch {
-				id = k.manifest.Epochs[0].Keys[0]
+				id = k.set().manifest.Epochs[0].Keys[0]
 			}
 			b.rewrite(t, edit(k.FS(), id, change))
 			_, err := b.Keys(t.Context(), k.FS())
@@ -90,9 +90,9 @@ func TestSwappedWraps(t *testing.T) {
 	b := newBench(t, Options{})
 	x, y := b.create(t, "fx", oneStage), b.create(t, "fy", oneStage)
 	for what, pair := range map[string][2]keyRecord{
-		"root secrets": {x.roots[0].rec, y.roots[0].rec},
-		"epoch keys":   {x.newest[0].rec, y.newest[0].rec},
-		"root for key": {x.newest[0].rec, x.roots[0].rec},
+		"root secrets": {*x.set().roots[0].record(), *y.set().roots[0].record()},
+		"epoch keys":   {*x.set().newest().keys[0].record(), *y.set().newest().keys[0].record()},
+		"root for key": {*x.set().newest().keys[0].record(), *x.set().roots[0].record()},
 	} {
 		victim, donor := pair[0], pair[1]
 		b.rewrite(t, edit(victim.FS, victim.ID, func(r *keyRecord) { r.Wrapped = donor.Wrapped }))
@@ -129,14 +129,14 @@ func TestChangedManifest(t *testing.T) {
 		b := newBench(t, Options{})
 		k := b.create(t, "user-data", twoStages)
 		b.rewrite(t, func(tx *bolt.Tx) error {
-			m := *k.manifest
-			m.Epochs = []epoch{k.manifest.Epochs[0]}
+			m := *k.set().manifest
+			m.Epochs = []epoch{k.set().manifest.Epochs[0]}
 			change(&m)
 			body, err := detcbor.Marshal(m)
 			if err != nil {
 				return err
 			}
-			return tx.Bucket(bucketFS).Put(m.FS[:], append(body, k.sum...))
+			return tx.Bucket(bucketFS).Put(m.FS[:], append(body, k.set().sum...))
 		})
 		_, err := b.Keys(t.Context(), k.FS())
 		wantError(t, what, err, efs.ErrDamaged)
@@ -146,20 +146,17 @@ func TestChangedManifest(t *testing.T) {
 func TestManifestEveryByteFlipped(t *testing.T) {
 	b := newBench(t, Options{})
 	k := b.create(t, "user-data", oneStage)
-	stored, err := k.sealManifest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	stored := k.set().stored()
 	records := map[efs.ID]keyRecord{}
 	for _, l := range k.all() {
-		records[l.rec.ID] = l.rec
+		records[l.record().ID] = *l.record()
 	}
 	for i := range stored {
 		flipped := bytes.Clone(stored)
 		flipped[i] ^= 1
 		k, err := b.assemble(k.FS(), flipped, records)
 		if err == nil {
-			err = k.verify(t.Context())
+			err = k.set().verify(t.Context())
 		}
 		if err == nil {
 			t.Errorf("byte %d flipped: the manifest was taken", i)
@@ -246,7 +243,7 @@ func opensAs(t *testing.T, b *bench, fs efs.ID, index []byte) bool {
 func TestNewerFormatsAreRefused(t *testing.T) {
 	b := newBench(t, Options{})
 	k := b.create(t, "user-data", oneStage)
-	b.rewrite(t, edit(k.FS(), k.manifest.Roots[0], func(r *keyRecord) { r.Format++ }))
+	b.rewrite(t, edit(k.FS(), k.set().manifest.Roots[0], func(r *keyRecord) { r.Format++ }))
 	if _, err := b.Keys(t.Context(), k.FS()); err == nil {
 		t.Error("a record of a newer format was taken")
 	}

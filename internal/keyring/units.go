@@ -1,0 +1,284 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/detcbor"
+	"github.com/efs-project/efs/internal/lru"
+	"github.com/efs-project/efs/internal/secret"
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	kindUnit    kind = "unit" // the key of an erasure unit
+	wrapLabel        = "efs keyring wrap\x00"
+	unitsAtOnce      = 4096 // records kept in memory, wrapped
+)
+
+// unitRecord is the key of an erasure unit: shares whose sum modulo 2 is the
+// unit's secret, each sealed under the epoch key of its stage. Of a destroyed
+// one only the times are left.
+type unitRecord struct {
+	Format    int      `cbor:"1,keyasint"`
+	ID        efs.ID   `cbor:"2,keyasint"`
+	FS        efs.ID   `cbor:"3,keyasint"`
+	State     state    `cbor:"4,keyasint"`
+	Created   int64    `cbor:"5,keyasint"`           // Unix time, microseconds
+	Destroyed int64    `cbor:"6,keyasint,omitempty"` // Unix time, microseconds
+	Epoch     int      `cbor:"7,keyasint,omitempty"` // whose keys seal the shares
+	Shares    [][]byte `cbor:"8,keyasint,omitempty"` // by stage
+}
+
+// UnitInfo describes the key of an erasure unit, without material.
+type UnitInfo struct {
+	ID        efs.ID    `json:"id"`
+	Created   time.Time `json:"created"`
+	Destroyed time.Time `json:"destroyed,omitzero"`
+}
+
+// unitNumber is the beginning of a unit's id, no two of a file system alike.
+type unitNumber [7]byte
+
+func numberOf(id efs.ID) unitNumber { return unitNumber(id[:7]) }
+
+// unitCache keeps records as they are stored. A change of stored records is
+// followed by forget or clear; who used a record while gen moved looks again.
+type unitCache struct {
+	gen     atomic.Uint64
+	mu      sync.RWMutex // held for reading while a record is looked up, for writing when some are dropped
+	records *lru.Cache[unitNumber, *unitRecord]
+}
+
+func (c *unitCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.records = lru.New[unitNumber, *unitRecord](unitsAtOnce)
+	c.gen.Add(1)
+}
+
+func (c *unitCache) forget(ids []efs.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		c.records.Drop(numberOf(id))
+	}
+	c.gen.Add(1)
+}
+
+// CreateUnit makes the key of a new erasure unit; durable on return.
+func (k *Keys) CreateUnit(ctx context.Context) (efs.ID, error) {
+	k.change.RLock()
+	defer k.change.RUnlock()
+	id, err := k.createUnit(ctx)
+	if err != nil {
+		return efs.ID{}, fmt.Errorf("making a unit key of file system %s: %w", k.Name(), err)
+	}
+	return id, nil
+}
+
+func (k *Keys) createUnit(ctx context.Context) (efs.ID, error) {
+	key := make([]byte, secret.Size)
+	_, _ = rand.Read(key)
+	defer secret.Wipe(key)
+	n := k.set().newest()
+	for {
+		rec := unitRecord{Format: recordFormat, ID: efs.NewID(), FS: k.fs, State: stateLive, Created: k.ring.life.now().UnixMicro()}
+		if err := rec.seal(ctx, key, n); err != nil {
+			return efs.ID{}, err
+		}
+		err := k.ring.store.update(func(tx *bolt.Tx) error {
+			if stored, _ := findUnit(tx, k.fs, numberOf(rec.ID)); stored != nil {
+				return efs.ErrExists // of 2^52 numbers the same one: draw again
+			}
+			return rec.put(tx)
+		})
+		if !errors.Is(err, efs.ErrExists) {
+			return rec.ID, err
+		}
+	}
+}
+
+// seal splits key and seals a share for each stage of an epoch.
+func (r *unitRecord) seal(ctx context.Context, key []byte, n *sealKeys) error {
+	shares := splitKey(key, len(n.keys))
+	defer wipeAll(shares)
+	r.Epoch, r.Shares = n.epoch, nil
+	for i, l := range n.keys {
+		info, err := r.info(i)
+		if err != nil {
+			return err
+		}
+		err = l.with(ctx, func(k *secret.Key) error {
+			sealed, err := k.Seal(shares[i], info)
+			r.Shares = append(r.Shares, sealed)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open returns the unit's secret; the caller wipes it. keys are those of the
+// record's epoch.
+func (r *unitRecord) open(ctx context.Context, keys []*liveKey) ([]byte, error) {
+	if r.State == stateDestroyed {
+		return nil, fmt.Errorf("%w: the key of unit %s was destroyed", efs.ErrForgotten, r.ID)
+	}
+	if len(keys) == 0 || len(keys) != len(r.Shares) {
+		return nil, r.damaged()
+	}
+	out := make([]byte, secret.Size)
+	for i, l := range keys {
+		info, err := r.info(i)
+		if err != nil {
+			return nil, err
+		}
+		err = l.with(ctx, func(k *secret.Key) error {
+			share, err := k.Open(r.Shares[i], info)
+			if err != nil || len(share) != len(out) {
+				return r.damaged()
+			}
+			subtle.XORBytes(out, out, share)
+			secret.Wipe(share)
+			return nil
+		})
+		if err != nil {
+			secret.Wipe(out)
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (r *unitRecord) damaged() error {
+	return fmt.Errorf("%w: the key of unit %s does not open: put back the keys.db that belongs to this root", efs.ErrDamaged, r.ID)
+}
+
+// info is what the sealed share of a stage is bound to.
+func (r *unitRecord) info(stage int) ([]byte, error) {
+	b, err := detcbor.Marshal(efs.Binding{Purpose: string(kindUnit), FS: r.FS, Stage: stage, Epoch: r.Epoch, Key: r.ID})
+	return append([]byte(wrapLabel), b...), err
+}
+
+func (r *unitRecord) put(tx *bolt.Tx) error {
+	b, err := detcbor.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketUnits).Put(keyPlace(r.FS, r.ID), b)
+}
+
+// findUnit returns the record of a unit by its number; nil if there is none.
+func findUnit(tx *bolt.Tx, fs efs.ID, n unitNumber) (*unitRecord, error) {
+	prefix := append(fs[:], n[:]...)
+	place, b := tx.Bucket(bucketUnits).Cursor().Seek(prefix)
+	if !bytes.HasPrefix(place, prefix) {
+		return nil, nil
+	}
+	rec := new(unitRecord)
+	if err := decode(b, rec); err != nil {
+		return nil, err
+	}
+	if rec.FS != fs || !bytes.Equal(place[len(fs):], rec.ID[:]) {
+		return nil, fmt.Errorf("%w: the key of another unit lies in the place of unit %x", efs.ErrDamaged, place[len(fs):])
+	}
+	return rec, nil
+}
+
+// unitRecord returns the record of a unit by its number; nil if there is none.
+// It is not to be changed.
+func (k *Keys) unitRecord(n unitNumber) (rec *unitRecord, err error) {
+	k.units.mu.RLock()
+	defer k.units.mu.RUnlock()
+	if rec, ok := k.units.records.Get(n); ok {
+		return rec, nil
+	}
+	err = k.ring.store.view(func(tx *bolt.Tx) error {
+		rec, err = findUnit(tx, k.fs, n)
+		return err
+	})
+	if err != nil || rec == nil {
+		return nil, err
+	}
+	k.units.records.Put(n, rec)
+	return rec, nil
+}
+
+// Units describes all units that have or had a key, by id.
+func (k *Keys) Units() ([]UnitInfo, error) {
+	var all []UnitInfo
+	err := k.ring.store.view(func(tx *bolt.Tx) error {
+		return eachUnit(tx, k.fs, func(rec *unitRecord) error {
+			info := UnitInfo{ID: rec.ID, Created: time.UnixMicro(rec.Created).UTC()}
+			if rec.State == stateDestroyed {
+				info.Destroyed = time.UnixMicro(rec.Destroyed).UTC()
+			}
+			all = append(all, info)
+			return nil
+		})
+	})
+	return all, err
+}
+
+// eachUnit calls f with each unit's record, which f may keep. f does not write.
+func eachUnit(tx *bolt.Tx, fs efs.ID, f func(*unitRecord) error) error {
+	c := tx.Bucket(bucketUnits).Cursor()
+	for place, b := c.Seek(fs[:]); bytes.HasPrefix(place, fs[:]); place, b = c.Next() {
+		rec := new(unitRecord)
+		if err := decode(b, rec); err != nil {
+			return err
+		}
+		if err := f(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DestroyUnits destroys the keys of units: what they sealed opens never again.
+// On return that is durable and keys.db keeps no byte of them, but for a
+// tombstone with the time. Those that are destroyed already are no error;
+// efs.ErrNotFound, and nothing is destroyed, if there never was one of them.
+// Copies of the key store are not reached.
+func (k *Keys) DestroyUnits(_ context.Context, ids ...efs.ID) error {
+	k.change.Lock()
+	defer k.change.Unlock()
+	err := k.ring.store.update(func(tx *bolt.Tx) error {
+		for _, id := range ids {
+			rec, err := findUnit(tx, k.fs, numberOf(id))
+			if err != nil {
+				return err
+			}
+			if rec == nil || rec.ID != id {
+				return fmt.Errorf("%w: unit %s", efs.ErrNotFound, id)
+			}
+			if rec.State == stateDestroyed {
+				continue
+			}
+			dead := unitRecord{Format: recordFormat, ID: id, FS: k.fs, State: stateDestroyed, Created: rec.Created, Destroyed: k.ring.life.now().UnixMicro()}
+			if err := errors.Join(dead.put(tx), tx.Bucket(bucketMeta).Put(metaScrub, []byte{1})); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		k.units.forget(ids)
+		err = k.ring.store.finishScrub()
+	}
+	if err != nil {
+		return fmt.Errorf("destroying unit keys of file system %s: %w", k.Name(), err)
+	}
+	return nil
+}
