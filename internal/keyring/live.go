@@ -235,14 +235,6 @@ func (l *liveKey) destroy(err error) {
 	l.gone = err
 }
 
-// invalidate wipes the key, so that the KMS is asked before it is used again.
-func (l *liveKey) invalidate() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wipe()
-	l.failed = nil
-}
-
 // wipe is called with mu held.
 func (l *liveKey) wipe() {
 	if l.key != nil {

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/efs-project/efs"
 	bolt "go.etcd.io/bbolt"
@@ -32,7 +33,7 @@ func wrappedBy(tx *bolt.Tx, fs efs.ID, stored []byte, provider, keyID string) bo
 	if err != nil {
 		return true
 	}
-	ids := m.Roots
+	ids := slices.Clone(m.Roots)
 	for _, e := range m.Epochs {
 		ids = append(ids, e.Keys...)
 	}
@@ -59,7 +60,7 @@ func (r *Keyring) Invalidate(provider, keyID string) {
 	}
 	r.mu.Unlock()
 	for _, l := range all {
-		if l.rec.Provider == provider && l.rec.Master == keyID {
+		if rec := l.record(); rec.Provider == provider && rec.Master == keyID {
 			l.invalidate()
 		}
 	}

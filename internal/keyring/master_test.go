@@ -67,7 +67,7 @@ func TestInvalidate(t *testing.T) {
 func TestInvalidateOvertakesAnAnswer(t *testing.T) {
 	b := newBench(t, Options{KeyTTL: ttl})
 	k := b.create(t, "user-data", oneStage)
-	l := k.newest[0]
+	l := k.set().newest().keys[0]
 	b.Invalidate("one", "default")
 	ask, asked := l.unwrap, 0
 	l.unwrap = func(ctx context.Context, r *keyRecord) ([]byte, error) {

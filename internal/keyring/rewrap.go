@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/efs-project/efs"
@@ -20,16 +19,6 @@ const metaRewrap = "rewrap "
 
 func rewrapPlace(provider, keyID string) []byte {
 	return []byte(metaRewrap + provider + "\x00" + keyID)
-}
-
-// Concerned returns the file systems whose keys a master key wraps, by id.
-func (r *Keyring) Concerned(provider, keyID string) ([]efs.ID, error) {
-	all, err := r.under(provider, keyID)
-	var ids []efs.ID
-	for _, rec := range all {
-		ids = append(ids, rec.FS)
-	}
-	return slices.Compact(ids), err
 }
 
 // under returns the records whose wrap is of a master key, by file system.
@@ -47,21 +36,6 @@ func (r *Keyring) under(provider, keyID string) (all []keyRecord, err error) {
 		})
 	})
 	return all, err
-}
-
-// Invalidate wipes every unwrapped key that a master key wraps, so that the
-// KMS is asked before any of them is used again: after that master key was
-// disabled, or taken from somebody.
-func (r *Keyring) Invalidate(provider, keyID string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, k := range r.open {
-		for _, l := range k.all() {
-			if rec := l.record(); rec.Provider == provider && rec.Master == keyID {
-				l.invalidate()
-			}
-		}
-	}
 }
 
 // Rewrap wraps every key under a master key anew, with its newest version. No
