@@ -14,6 +14,7 @@ type Permissions uint16
 
 // The permissions. Those on paths hold for a path with all below it; Audit and
 // Manage hold for a file system as a whole; those on keys for one master key.
+// Grants are stored as these bits: new ones are added at the end.
 const (
 	Read   Permissions = 1 << iota // contents and metadata of files
 	Write                          // store, replace, patch, make directories
