@@ -51,6 +51,10 @@ type KMSConfig struct {
 	KeyTTL      time.Duration // hard lifetime of an unwrapped key
 	OutageGrace time.Duration // how much longer it lives while its KMS does not answer
 	Timeout     time.Duration // of one call
+
+	// Observe is told of every call of a KMS: the provider, the method, what
+	// came of it (see guard.Options) and how long it took. nil: nobody is told.
+	Observe func(provider, op, outcome string, took time.Duration)
 }
 
 // Storage moves parts of the root to volumes of their own. An empty directory

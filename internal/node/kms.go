@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/kms/guard"
 	"github.com/efs-project/efs/internal/kms/local"
 )
 
@@ -50,7 +51,7 @@ func (n *Node) Providers() []string {
 }
 
 // provider returns a KMS by name. efs.ErrSealed, efs.ErrNotFound.
-func (n *Node) provider(name string) (*vault, efs.KMS, error) {
+func (n *Node) provider(name string) (*vault, *guard.KMS, error) {
 	v := n.secrets()
 	if v == nil {
 		return nil, nil, fmt.Errorf("the server's KMSs: %w", efs.ErrSealed)

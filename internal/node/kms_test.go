@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/fsys"
@@ -156,16 +155,8 @@ func TestReopenedWhenItsKeyIsBack(t *testing.T) {
 	if _, err := n.EnableKey(ctx, "local", "default"); err != nil {
 		t.Fatal(err)
 	}
-	var f *FileSystem
-	for range 1000 {
-		if f, err = n.FS("user-data"); err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "opening the file system", func() bool { _, err := n.FS("user-data"); return err == nil })
+	f := must(n.FS("user-data"))
 	if got, err := read(f, "a"); err != nil || got != "hello" {
 		t.Errorf("%q, %v", got, err)
 	}

@@ -347,6 +347,7 @@ func (n *Node) Ready() (ok bool, reasons []string) {
 		reasons = append(reasons, fmt.Sprintf("file system %s is not open: %v", name, n.failed[name]))
 	}
 	n.mu.RUnlock()
+	reasons = append(reasons, n.awayKMSs()...)
 	for _, f := range n.FileSystems() {
 		if err := f.Err(); err != nil {
 			ok = false

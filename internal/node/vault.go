@@ -9,6 +9,7 @@ import (
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/keyring"
+	"github.com/efs-project/efs/internal/kms/guard"
 	"github.com/efs-project/efs/internal/kms/local"
 	"github.com/efs-project/efs/internal/session"
 	"github.com/efs-project/efs/internal/starter"
@@ -18,7 +19,7 @@ import (
 type vault struct {
 	box       *starter.Box
 	kms       *local.KMS
-	providers map[string]efs.KMS // the local KMS and those of the configuration, by name
+	providers map[string]*guard.KMS // the local KMS and those of the configuration, by name
 	ring      *keyring.Keyring
 	sessions  *session.Manager
 	registry  *registry
@@ -46,10 +47,18 @@ func (n *Node) fill(v *vault) (err error) {
 	if err := defaultKey(v.kms); err != nil {
 		return err
 	}
-	v.providers = map[string]efs.KMS{local.Name: v.kms}
-	maps.Copy(v.providers, n.cfg.Providers)
+	if _, ok := n.cfg.Providers[local.Name]; ok {
+		return fmt.Errorf("%w: %q is the KMS that every server has: no other provider can be called so", efs.ErrBadInput, local.Name)
+	}
+	all := map[string]efs.KMS{local.Name: v.kms}
+	maps.Copy(all, n.cfg.Providers)
+	v.providers = map[string]*guard.KMS{}
+	for name, kms := range all {
+		v.providers[name] = n.guarded(name, kms)
+		all[name] = v.providers[name]
+	}
 	opts := keyring.Options{KeyTTL: n.cfg.KMS.KeyTTL, OutageGrace: n.cfg.KMS.OutageGrace, KMSTimeout: n.cfg.KMS.Timeout, Logger: n.log, Clock: n.clock}
-	if v.ring, err = keyring.Open(n.cfg.keysPath(), v.providers, opts); err != nil {
+	if v.ring, err = keyring.Open(n.cfg.keysPath(), all, opts); err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
 	if v.sessions, err = n.newSessions(v.box); err != nil {
@@ -110,6 +119,9 @@ func (v *vault) closeKeys() error {
 	var err error
 	if v.ring != nil {
 		err = v.ring.Close()
+	}
+	for _, g := range v.providers {
+		err = errors.Join(err, g.Close())
 	}
 	if v.kms != nil {
 		v.kms.Close()
