@@ -93,11 +93,16 @@ func sorted(m map[string]any) []string {
 	return keys
 }
 
-// Names returns the names of a struct's settings, from its koanf tags.
+// Names returns the names of a struct's settings, from its koanf tags. Those
+// of a field that is squashed are the struct's own.
 func Names(t reflect.Type) []string {
 	var out []string
 	for i := range t.NumField() {
-		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("koanf"), ","); tag != "" && tag != "-" {
+		tag, option, _ := strings.Cut(t.Field(i).Tag.Get("koanf"), ",")
+		switch {
+		case option == "squash":
+			out = append(out, Names(t.Field(i).Type)...)
+		case tag != "" && tag != "-":
 			out = append(out, tag)
 		}
 	}
