@@ -84,8 +84,8 @@ func (k *KMS) CreateKey(ctx context.Context, id string, o efs.KeyOptions) (efs.K
 		return efs.KeyInfo{}, fmt.Errorf("%w: %q cannot be the name of a Vault key: letters, digits and underscores, "+
 			"dots and dashes between them, at most 128", efs.ErrBadInput, id)
 	}
-	if err := noNotes(o); err != nil {
-		return efs.KeyInfo{}, err
+	if o.Description != "" || len(o.Tags) > 0 {
+		return efs.KeyInfo{}, errNoNotes
 	}
 	exists := fmt.Errorf("%w: Vault key %s", efs.ErrExists, id)
 	if _, err := k.key(ctx, id); !errors.Is(err, efs.ErrNotFound) {
@@ -167,19 +167,11 @@ func (k *KMS) RotateKey(ctx context.Context, id string) (efs.KeyInfo, error) {
 	return k.info(id, answer.Data), nil
 }
 
-func noNotes(o efs.KeyOptions) error {
-	if o.Description == "" && len(o.Tags) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: Vault's Transit keeps no description and no tags of a key: leave them out", efs.ErrUnsupported)
-}
+var errNoNotes = fmt.Errorf("%w: Vault's Transit keeps no description and no tags of a key: leave them out", efs.ErrUnsupported)
 
-// UpdateKey is efs.ErrUnsupported unless nothing is said.
-func (k *KMS) UpdateKey(ctx context.Context, id string, o efs.KeyOptions) (efs.KeyInfo, error) {
-	if err := noNotes(o); err != nil {
-		return efs.KeyInfo{}, err
-	}
-	return k.DescribeKey(ctx, id)
+// UpdateKey is efs.ErrUnsupported.
+func (k *KMS) UpdateKey(context.Context, string, efs.KeyOptions) (efs.KeyInfo, error) {
+	return efs.KeyInfo{}, errNoNotes
 }
 
 // EnableKey is efs.ErrUnsupported.
