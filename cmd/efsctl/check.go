@@ -42,7 +42,7 @@ Exit codes: 0 clean, 1 problems were found, 2 the check could not run.`,
 func (c *ctl) fsck(cmd *cobra.Command, r admin.FsckRequest) error {
 	client := c.client(cmd)
 	if isTerminal(os.Stderr) {
-		client.Progress = terminalProgress(r.FS)
+		client.Progress = terminalProgress("checking " + r.FS)
 	}
 	report, err := client.Fsck(cmd.Context(), r)
 	if isTerminal(os.Stderr) {
@@ -66,8 +66,8 @@ func (c *ctl) fsck(cmd *cobra.Command, r admin.FsckRequest) error {
 	return nil
 }
 
-// terminalProgress shows how far a check has come.
-func terminalProgress(name string) func(admin.Progress) {
+// terminalProgress shows how far a long operation has come.
+func terminalProgress(what string) func(admin.Progress) {
 	var bar *progressbar.ProgressBar
 	return func(p admin.Progress) {
 		total := p.Total
@@ -75,12 +75,12 @@ func terminalProgress(name string) func(admin.Progress) {
 			total = -1
 		}
 		if bar == nil {
-			bar = progressbar.NewOptions64(total, progressbar.OptionSetDescription("checking "+name),
+			bar = progressbar.NewOptions64(total, progressbar.OptionSetDescription(what),
 				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 		}
 		bar.ChangeMax64(total)
-		_ = bar.Set64(p.Done) // a bar that cannot be drawn stops no check
+		_ = bar.Set64(p.Done) // a bar that cannot be drawn stops nothing
 	}
 }
 

@@ -126,6 +126,7 @@ func rootCommand() *cobra.Command {
 		c.limitCommand(),
 		c.grantCommand(), c.revokeGrantCommand(), c.listGrantsCommand(),
 		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
+		c.rotateCommand(), c.rotateKMSCommand(),
 		c.fsckCommand(), c.resolveCommand(), versionCommand(),
 	)
 	return cmd

@@ -28,6 +28,10 @@ var operations = map[string]operation{
 	opFsck:       typed(fsck),
 	opResolve:    typed(resolve),
 
+	opRotate:    typed(rotate),
+	opRotateKMS: typed(rotateKMS),
+	opEpochs:    typed(epochs),
+
 	opGrant:       typed(grant),
 	opRevokeGrant: typed(revokeGrant),
 	opListGrants:  typed(listGrants),

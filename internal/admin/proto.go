@@ -86,6 +86,10 @@ const (
 	opFsck       = "fsck"
 	opResolve    = "resolve"
 
+	opRotate    = "rotate"
+	opRotateKMS = "rotate-kms"
+	opEpochs    = "epochs"
+
 	opGrant       = "grant"
 	opRevokeGrant = "revoke-grant"
 	opListGrants  = "list-grants"

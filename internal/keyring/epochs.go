@@ -128,6 +128,7 @@ func (k *Keys) commit(ctx context.Context, s *keyset, m *manifest, records map[e
 	for _, l := range doomed {
 		l.destroy(fmt.Errorf("%w: %s was replaced or destroyed", efs.ErrForgotten, l.record()))
 	}
+	k.changed()
 	return k.ring.store.finishScrub()
 }
 

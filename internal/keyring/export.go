@@ -59,13 +59,34 @@ func (k *Keys) Export(systemDir string) error {
 	for _, name := range []string{ExportKeys, ExportSalt} {
 		b, err := k.export(name)
 		if err == nil {
-			err = atomicfile.Write(filepath.Join(systemDir, name), b, 0o600)
+			err = replace(filepath.Join(systemDir, name), b)
 		}
 		if err != nil {
 			return fmt.Errorf("exporting %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// replace writes a copy in place of an older one, which is overwritten: it may
+// hold keys that were destroyed.
+func replace(path string, b []byte) error {
+	old, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return atomicfile.Write(path, b, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = old.Close() }()
+	have := make([]byte, len(b)+1)
+	if n, _ := old.ReadAt(have, 0); bytes.Equal(have[:n], b) {
+		return nil
+	}
+	if err := atomicfile.Write(path, b, 0o600); err != nil {
+		return err
+	}
+	return zero(old)
 }
 
 // CheckExport compares the copies in systemDir with the keyring. Its error

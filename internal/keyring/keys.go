@@ -25,6 +25,18 @@ type Keys struct {
 	now    atomic.Pointer[keyset]
 	change sync.RWMutex // held for writing while the keyset is exchanged, for reading while a unit is made
 	units  unitCache
+
+	onChange atomic.Pointer[func()]
+}
+
+// OnChange has f called after the stored keys of the file system changed, so
+// that what was made of them (exports) is made again. f must not change keys.
+func (k *Keys) OnChange(f func()) { k.onChange.Store(&f) }
+
+func (k *Keys) changed() {
+	if f := k.onChange.Load(); f != nil {
+		(*f)()
+	}
 }
 
 func (r *Keyring) newKeys(s *keyset) *Keys {

@@ -98,18 +98,25 @@ func (r *Keyring) rewrap(ctx context.Context, provider, keyID string, job efs.ID
 	if err != nil {
 		return 0, err
 	}
+	changed := map[efs.ID]*Keys{}
+	defer func() {
+		for _, k := range changed {
+			k.changed()
+		}
+	}()
 	for i, rec := range all {
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
 		if rec.Job != job {
 			k, err := r.Keys(ctx, rec.FS)
-			if err == nil {
-				err = k.rewrapKey(ctx, rec.ID, job)
-			}
 			if err != nil {
 				return n, err
 			}
+			if err := k.rewrapKey(ctx, rec.ID, job); err != nil {
+				return n, err
+			}
+			changed[rec.FS] = k
 			n++
 		}
 		if progress != nil {

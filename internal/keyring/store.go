@@ -244,25 +244,34 @@ func (s *store) discard() error {
 		return err
 	}
 	if info, err := os.Stat(s.path); err != nil || !os.SameFile(info, oldInfo) {
-		if err := overwrite(old, oldInfo.Size()); err != nil {
+		if err := overwrite(old); err != nil {
 			return err
 		}
 	}
 	return atomicfile.Remove(old)
 }
 
-func overwrite(path string, size int64) error {
+func overwrite(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
+	return errors.Join(zero(f), f.Close())
+}
+
+// zero overwrites what is in a regular file, durably.
+func zero(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
 	zeros := make([]byte, 64<<10)
-	for off := int64(0); off < size; off += int64(len(zeros)) {
-		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off); err != nil {
-			return errors.Join(err, f.Close())
+	for off := int64(0); off < info.Size(); off += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), info.Size()-off)], off); err != nil {
+			return err
 		}
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return f.Sync()
 }
 
 func (s *store) close() error {

@@ -72,7 +72,7 @@ func TestOverwriteReachesTheOldFile(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Repeat([]byte("secret"), 30_000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := overwrite(path, 180_000); err != nil {
+	if err := overwrite(path); err != nil {
 		t.Fatal(err)
 	}
 	if content, err := os.ReadFile(path); err != nil || !bytes.Equal(content, make([]byte, 180_000)) {

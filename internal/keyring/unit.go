@@ -126,14 +126,30 @@ func (u *Unit) secret(ctx context.Context) ([]byte, error) {
 }
 
 func (u *Unit) open(ctx context.Context) ([]byte, error) {
-	rec, err := u.keys.unitRecord(numberOf(u.id))
+	rec, keys, err := u.record()
+	if err == nil && keys == nil && rec.State == stateLive {
+		// Of an epoch that is stored and not yet in use: wait for who makes it.
+		u.keys.change.RLock()
+		rec, keys, err = u.record()
+		u.keys.change.RUnlock()
+	}
 	if err != nil {
 		return nil, err
 	}
-	if rec == nil || rec.ID != u.id {
-		return nil, fmt.Errorf("%w: unit %s", efs.ErrNotFound, u.id)
+	return rec.open(ctx, keys)
+}
+
+// record returns the unit's record and the keys of its epoch; nil if there is
+// none such.
+func (u *Unit) record() (*unitRecord, []*liveKey, error) {
+	rec, err := u.keys.unitRecord(numberOf(u.id))
+	if err != nil {
+		return nil, nil, err
 	}
-	return rec.open(ctx, u.keys.set().keysOf(rec.Epoch))
+	if rec == nil || rec.ID != u.id {
+		return nil, nil, fmt.Errorf("%w: unit %s", efs.ErrNotFound, u.id)
+	}
+	return rec, u.keys.set().keysOf(rec.Epoch), nil
 }
 
 // Live is nil while the unit's key may be used, else why not (efs.ErrForgotten,

@@ -111,6 +111,7 @@ func (n *Node) explainRollback(name string, err error) error {
 func (n *Node) serve(rec fsRecord, p *parts, users *access.Directory) *FileSystem {
 	f := &FileSystem{FS: p.fs, Users: users, Created: rec.Created, parts: *p}
 	n.watchUsers(n.secrets(), users)
+	p.keys.OnChange(func() { n.exportKeys(p.keys, p.places.system) })
 	return f
 }
 

@@ -149,6 +149,7 @@ func (n *Node) unlock(ctx context.Context, key *starter.Found) error {
 		v.tls.watch(ctx, func(what string, err error) { n.log.Error(what, "err", err) })
 	})
 	n.run(n.watchFailed)
+	n.run(n.resumeRewraps)
 	n.setState(StateReady)
 	n.log.Info("ready", "root", n.cfg.Root, "filesystems", len(*n.open.Load()), "instance", n.instance,
 		"certificate_sha256", n.Fingerprint())
