@@ -92,6 +92,7 @@ var (
 	ErrRefused      = errors.New("refused")                      // a KMS or policy that says no
 	ErrUnsupported  = errors.New("not supported")                // by this provider or engine, whatever the state of things
 	ErrForgotten    = errors.New("forgotten")                    // its key was destroyed on purpose
+	ErrUnitBorder   = errors.New("another erasure unit")         // what has other keys cannot be moved there
 )
 
 var fsName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,62}$`)
@@ -197,11 +198,16 @@ const (
 	OpDeleteTree // a directory with all below it
 	OpMove       // from From to Path
 	OpAccess     // users, certificates, policy: Path names no file
+	OpForgotten  // an erasure unit was forgotten: Before names its directory by id alone; without Before: a change of which nothing can be known any more
 )
 
 // String returns the name used in the change feed.
 func (o Op) String() string {
-	return [...]string{"unknown", "create", "replace", "patch", "delete", "delete-tree", "move", "access"}[min(int(o), 7)]
+	names := [...]string{"unknown", "create", "replace", "patch", "delete", "delete-tree", "move", "access", "forgotten"}
+	if int(o) >= len(names) {
+		o = 0
+	}
+	return names[o]
 }
 
 // Change is one committed mutation, as followers of the log read it. In the

@@ -17,7 +17,7 @@ import (
 // Change is one committed change of the file system.
 type Change struct {
 	Seq     uint64    `json:"seq"`               // 1, 2, 3 …; some may be missing: what the user may not see
-	Op      string    `json:"op"`                // create, replace, patch, delete, delete-tree, move
+	Op      string    `json:"op"`                // create, replace, patch, delete, delete-tree, move, forgotten
 	Time    time.Time `json:"time"`              //
 	User    string    `json:"user"`              // who did it
 	Path    string    `json:"path"`              // with a leading slash, as of then

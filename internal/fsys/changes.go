@@ -6,6 +6,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/detcbor"
+	"github.com/efs-project/efs/internal/record"
 )
 
 // Changes returns up to limit changes after sequence number since, in order.
@@ -42,7 +43,19 @@ func (fs *FS) linked(a, b *efs.SealedChange) error {
 }
 
 func (fs *FS) openChange(s *efs.SealedChange, c *efs.Change) error {
-	b, err := fs.sealer.OpenChange(s.Sealed)
+	open := fs.sealer.OpenChange
+	if tag, ok := record.UnitTag(s.Sealed); ok {
+		u, err := fs.unitByTag(tag)
+		if isForgotten(err) {
+			*c = efs.Change{Seq: s.Seq, Op: efs.OpForgotten}
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("change %d: %w", s.Seq, err)
+		}
+		open = u.rec.OpenChange
+	}
+	b, err := open(s.Sealed)
 	if err != nil {
 		return fmt.Errorf("change %d: %w", s.Seq, err)
 	}

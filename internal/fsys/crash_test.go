@@ -31,7 +31,7 @@ func (e *env) crash() {
 func (e *env) writeBlob(path string, file efs.ID, plain []byte) efs.ID {
 	e.t.Helper()
 	id := efs.NewID()
-	how, err := e.sealing(id)
+	how, err := e.sealing(nil, id)
 	e.check(err)
 	sealed, _, err := seal.SealBytes(nil, plain, &how.Params, seal.Recovery{Path: path, File: file, Extents: 1})
 	e.check(err)

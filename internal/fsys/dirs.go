@@ -22,6 +22,7 @@ func (fs *FS) Mkdir(ctx context.Context, path string, o MkdirOptions) (efs.Entry
 		return efs.Entry{}, err
 	}
 	var made *efs.Entry
+	m := &unitMaker{fs: fs}
 	err = retry(func() error {
 		s, err := fs.locate(ctx, segs)
 		if err != nil {
@@ -34,15 +35,16 @@ func (fs *FS) Mkdir(ctx context.Context, path string, o MkdirOptions) (efs.Entry
 			return fmt.Errorf("%w: parent directory of '%s'", efs.ErrNotFound, s.path())
 		}
 		t := fs.begin(o.Who)
+		t.maker = m
 		t.pin(s)
-		key := t.parents(s)
+		key := t.parents(ctx, s)
 		made = t.newDir(s.name())
 		made.Meta, made.Mode = o.Meta, o.Mode
-		t.hang(key, key.dir(), made)
-		t.change(&efs.Change{Op: efs.OpCreate, Path: s.path(), Dir: key.dir(), After: made})
+		t.makeDir(ctx, key, made, s.segs)
 		_, err = t.commit(ctx)
 		return err
 	})
+	m.end(ctx)
 	if err != nil {
 		return efs.Entry{}, err
 	}
@@ -68,7 +70,7 @@ func (fs *FS) Remove(ctx context.Context, path string, o RemoveOptions) error {
 		t := fs.begin(o.Who)
 		t.pin(s)
 		t.unlist(s)
-		check := t.remove(s, o.Recursive)
+		check := t.remove(ctx, s, o.Recursive)
 		_, err = t.commit(ctx)
 		return notEmpty(err, check, s.path())
 	})
@@ -76,7 +78,7 @@ func (fs *FS) Remove(ctx context.Context, path string, o RemoveOptions) error {
 
 // remove deletes what is at s, but for its entry. For a directory that must be
 // empty it returns the number of the check that says so, else -1.
-func (t *txn) remove(s *spot, recursive bool) (check int) {
+func (t *txn) remove(ctx context.Context, s *spot, recursive bool) (check int) {
 	e := s.entry
 	op := efs.OpDelete
 	check = -1
@@ -94,7 +96,10 @@ func (t *txn) remove(s *spot, recursive bool) (check int) {
 		t.delete(efs.SpacePlaces, id[:])
 		t.emptied = append(t.emptied, id)
 	}
-	t.change(&efs.Change{Op: op, Path: s.path(), Dir: s.key.dir(), Before: e})
+	if s.unit == nil && s.of != nil {
+		t.rename(ctx, s.of, s.path(), t.now)
+	}
+	t.changeIn(s.unitOf(), &efs.Change{Op: op, Path: s.path(), Dir: s.key.dir(), Before: e})
 	return check
 }
 

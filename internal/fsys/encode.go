@@ -8,6 +8,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/detcbor"
+	"github.com/efs-project/efs/internal/record"
 )
 
 // place is the record of a directory in SpacePlaces: where it hangs.
@@ -15,6 +16,7 @@ type place struct {
 	Parent  efs.ID `cbor:"1,keyasint"`           // zero for the root
 	Name    string `cbor:"2,keyasint"`           // in Parent
 	Created int64  `cbor:"3,keyasint,omitempty"` // of the root, which has no entry; Unix time, microseconds
+	Own     bool   `cbor:"4,keyasint,omitempty"` // tokens of names in it are made with the name key of its erasure unit
 }
 
 // content is the record of a content in SpaceContents, where it is not the
@@ -23,8 +25,8 @@ type content struct {
 	File efs.ID `cbor:"1,keyasint"`
 }
 
-// seal encodes v and seals it as the record under key.
-func (fs *FS) seal(space efs.Space, key []byte, v any) (sealed []byte, err error) {
+// seal encodes v and seals it as the record under key, for the unit.
+func (fs *FS) seal(u *unit, space efs.Space, key []byte, v any) (sealed []byte, err error) {
 	var b []byte
 	if e, ok := v.(*efs.Entry); ok {
 		b, err = encodeEntry(e)
@@ -35,12 +37,12 @@ func (fs *FS) seal(space efs.Space, key []byte, v any) (sealed []byte, err error
 		return nil, fmt.Errorf("encoding a record: %w", err)
 	}
 	defer clear(b)
-	return fs.sealer.Seal(space, key, b)
+	return fs.sealRecord(u, space, key, b)
 }
 
 // open opens the record under key into v.
 func (fs *FS) open(space efs.Space, key, sealed []byte, v any) error {
-	b, err := fs.sealer.Open(space, key, sealed)
+	b, _, err := fs.openRecord(space, key, sealed)
 	if err != nil {
 		return err
 	}
@@ -63,21 +65,38 @@ func decodeRecord(b []byte, v any) (err error) {
 
 // openEntry opens an entry record and checks its form.
 func (fs *FS) openEntry(key, sealed []byte) (*efs.Entry, error) {
-	b, err := fs.sealer.Open(efs.SpaceEntries, key, sealed)
+	e, _, err := fs.openUnitEntry(key, sealed)
+	return e, err
+}
+
+// openUnitEntry is openEntry that says which unit the record belongs to.
+func (fs *FS) openUnitEntry(key, sealed []byte) (*efs.Entry, *unit, error) {
+	b, u, err := fs.openRecord(efs.SpaceEntries, key, sealed)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return decodeChecked(b)
+	e, err := decodeChecked(b)
+	return e, u, err
 }
 
 // openOwnEntry is openEntry for a record that the index has given away: its
 // memory is used, and wiped.
 func (fs *FS) openOwnEntry(key, sealed []byte) (*efs.Entry, error) {
+	e, _, err := fs.openOwnUnitEntry(key, sealed)
+	return e, err
+}
+
+// openOwnUnitEntry is openOwnEntry that says which unit the record belongs to.
+func (fs *FS) openOwnUnitEntry(key, sealed []byte) (*efs.Entry, *unit, error) {
+	if _, ok := record.UnitTag(sealed); ok {
+		return fs.openUnitEntry(key, sealed)
+	}
 	b, err := fs.sealer.OpenInPlace(efs.SpaceEntries, key, sealed)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return decodeChecked(b)
+	e, err := decodeChecked(b)
+	return e, nil, err
 }
 
 func decodeChecked(b []byte) (*efs.Entry, error) {

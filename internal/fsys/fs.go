@@ -31,6 +31,8 @@ type FS struct {
 	paths   *lru.Cache[string, chain]
 	large   *lru.Cache[efs.ID, *dirNames]
 	limits  namesLimits
+	units   *lru.Cache[efs.ID, *unit]
+	erasing erasing // what is under way with erasure units
 
 	accounting sync.RWMutex // held for reading by transactions, for writing by who changes quotas
 	quotas     atomic.Pointer[quotas]
@@ -72,6 +74,7 @@ func Create(ctx context.Context, o Options) (*FS, error) {
 	if err := checkPolicy(o.Policy); err != nil {
 		return nil, err
 	}
+	fs.policy.Store(&o.Policy)
 	t := fs.begin(Who{})
 	root := efs.Key{Space: efs.SpacePlaces, Bytes: o.ID[:]}
 	t.t.Checks = []efs.Check{{Kind: efs.CheckVersion, Key: root}}
@@ -124,6 +127,7 @@ func assemble(o Options) (*FS, error) {
 		ident: []seal.Identity{o.Keys.Identity()},
 		paths: lru.New[string, chain](pathCacheSize),
 		large: lru.New[efs.ID, *dirNames](knownDirs), limits: o.names,
+		units: lru.New[efs.ID, *unit](unitCacheSize),
 	}
 	if fs.limits == (namesLimits{}) {
 		fs.limits = defaultNames

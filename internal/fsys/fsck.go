@@ -179,7 +179,9 @@ func (c *checker) entry(r *efs.Record) (*efs.Entry, []Problem, error) {
 	add := func(kind, detail, remedy string) {
 		problems = append(problems, Problem{Kind: kind, ID: e.File.String(), Path: c.pathOf(key.dir(), e.Name), Detail: detail, Remedy: remedy})
 	}
-	if c.fs.key(key.dir(), e.Name) != key {
+	if k, err := c.keyOf(key.dir(), e.Name); err != nil {
+		return nil, nil, err
+	} else if k != key {
 		add(ProblemEntry, "its key is not that of its name", "restore the index from a backup")
 	}
 	if e.Kind == efs.KindDir {
@@ -245,6 +247,16 @@ func (c *checker) contents(e *efs.Entry, add adder) error {
 		return err
 	}
 	return nil
+}
+
+// keyOf is the key that an entry of a name in a directory must have. That of a
+// directory whose place does not open is reported with the place.
+func (c *checker) keyOf(dir efs.ID, name string) (entryKey, error) {
+	in, err := c.fs.tokensOf(c.ctx, dir)
+	if err != nil && !errors.Is(err, efs.ErrDamaged) && !isForgotten(err) {
+		return entryKey{}, err
+	}
+	return c.fs.entryKey(in, dir, name)
 }
 
 // pathOf is the path of a name in a directory, for the report.

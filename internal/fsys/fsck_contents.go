@@ -43,7 +43,10 @@ func (c *checker) places() error {
 
 // hasEntry checks that a directory's parent has an entry for it.
 func (c *checker) hasEntry(id efs.ID, p *place) error {
-	key := c.fs.key(p.Parent, p.Name)
+	key, err := c.keyOf(p.Parent, p.Name)
+	if err != nil {
+		return err
+	}
 	recs, err := c.fs.o.Index.Get(c.ctx, efs.Key{Space: efs.SpaceEntries, Bytes: key[:]})
 	if err != nil {
 		return err

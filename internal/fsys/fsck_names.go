@@ -81,6 +81,10 @@ func (c *checker) namesLeft(dir efs.ID) (string, error) {
 // compareNames says what is wrong with the names of a directory. Each name and
 // each entry that seems wrong is looked at again.
 func (c *checker) compareNames(dir efs.ID) (detail string, err error) {
+	in, err := c.fs.tokensOf(c.ctx, dir)
+	if err != nil {
+		return "", err
+	}
 	var tokens []record.Token
 	for from := ""; ; {
 		page, ok, err := c.fs.tryNames(c.ctx, dir, from, false, scanPage)
@@ -92,7 +96,10 @@ func (c *checker) compareNames(dir efs.ID) (detail string, err error) {
 		}
 		keys := make([]efs.Key, len(page))
 		for i, e := range page {
-			k := c.fs.key(dir, e.Name)
+			k, err := c.fs.entryKey(in, dir, e.Name)
+			if err != nil {
+				return "", err
+			}
 			keys[i] = efs.Key{Space: efs.SpaceEntries, Bytes: k[:]}
 			tokens = append(tokens, record.Token(k[16:]))
 		}
@@ -139,7 +146,10 @@ func (c *checker) unlisted(dir efs.ID, tokens []record.Token) (detail string, er
 // compareName compares one listed name with the entry of that name, both as of
 // one moment.
 func (c *checker) compareName(dir efs.ID, key, name string) (detail string, err error) {
-	k := c.fs.key(dir, name)
+	k, err := c.keyOf(dir, name)
+	if err != nil {
+		return "", err
+	}
 	for range maxTries {
 		before, err := c.fs.o.Index.Get(c.ctx, efs.Key{Space: efs.SpaceEntries, Bytes: k[:]})
 		if err != nil {

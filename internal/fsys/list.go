@@ -146,11 +146,14 @@ func (fs *FS) entriesPage(ctx context.Context, dir efs.ID, from string, inclusiv
 		}
 	}
 	err := fs.scan(ctx, efs.SpaceEntries, dir[:], scanPage, func(r *efs.Record) error {
+		read++
 		e, err := fs.openEntry(r.Key, r.Sealed)
+		if isForgotten(err) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		read++
 		if k := sortKey(e.Name, e.Kind); k > from || inclusive && k == from {
 			best = append(best, listed(e))
 		}

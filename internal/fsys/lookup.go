@@ -11,8 +11,10 @@ import (
 // dirNode is a directory on a path, with its generation: the version of its
 // place record, which changes only when the directory is moved or detached.
 type dirNode struct {
-	id  efs.ID
-	gen uint64
+	id   efs.ID
+	gen  uint64
+	unit efs.ID // its erasure unit; zero: none
+	own  bool   // its names have tokens of the unit
 }
 
 // chain is the directories of a path below the root, topmost first. It is
@@ -33,6 +35,18 @@ type spot struct {
 	key     entryKey   // of missing[0] in the deepest directory
 	version uint64     // of the record under key; 0: none
 	entry   *efs.Entry // of the whole path; nil: none
+
+	tokens       // of the deepest directory, with its unit
+	of     *unit // that the entry's record belongs to
+}
+
+// unitOf is the unit that the entry belongs to: its directory's, or its own if
+// it is a unit's directory.
+func (s *spot) unitOf() *unit {
+	if s.unit != nil {
+		return s.unit
+	}
+	return s.of
 }
 
 func (s *spot) path() string { return join(s.segs) }
@@ -87,6 +101,18 @@ func (fs *FS) cached(segs []string) chain {
 func (fs *FS) step(ctx context.Context, segs []string, c chain) (*spot, chain, error) {
 	depth := len(c)
 	dir := fs.o.ID
+	var in tokens
+	if depth > 0 && !c[depth-1].unit.IsZero() {
+		u, err := fs.unit(c[depth-1].unit)
+		if isForgotten(err) {
+			fs.forget(segs, depth)
+			return nil, nil, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		in = tokens{u, c[depth-1].own}
+	}
 	// One allocation for what a path of usual depth needs.
 	var room struct {
 		spot
@@ -97,8 +123,12 @@ func (fs *FS) step(ctx context.Context, segs []string, c chain) (*spot, chain, e
 		keys = append(keys, efs.Key{Space: efs.SpacePlaces, Bytes: c[i].id[:]})
 		dir = c[i].id
 	}
+	key, err := fs.entryKey(in, dir, segs[depth])
+	if err != nil {
+		return nil, nil, err
+	}
 	s := &room.spot
-	*s = spot{segs: segs, chain: c, missing: segs[depth:], key: fs.key(dir, segs[depth])}
+	*s = spot{segs: segs, chain: c, missing: segs[depth:], key: key, tokens: in}
 	keys = append(keys, efs.Key{Space: efs.SpaceEntries, Bytes: s.key[:]})
 	recs, err := fs.o.Index.Get(ctx, keys...)
 	if err != nil {
@@ -115,7 +145,10 @@ func (fs *FS) step(ctx context.Context, segs []string, c chain) (*spot, chain, e
 	if rec.Version == 0 {
 		return s, nil, nil
 	}
-	e, err := fs.openOwnEntry(s.key[:], rec.Sealed)
+	e, u, err := fs.openOwnUnitEntry(s.key[:], rec.Sealed)
+	if isForgotten(err) {
+		return s, nil, nil // as if there were none: a record from before it was forgotten
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,19 +156,20 @@ func (fs *FS) step(ctx context.Context, segs []string, c chain) (*spot, chain, e
 		return nil, nil, fmt.Errorf("%w: entry of another name", efs.ErrDamaged)
 	}
 	if depth == len(segs)-1 {
-		s.entry = e
+		s.entry, s.of = e, u
 		return s, nil, nil
 	}
 	if e.Kind != efs.KindDir {
 		return nil, nil, fmt.Errorf("%w: '%s'", efs.ErrNotDir, dirPath(segs, depth+1))
 	}
-	next, err := fs.descend(ctx, segs, c, e.File)
+	next, err := fs.descend(ctx, segs, c, e.File, in.unit)
 	return nil, next, err
 }
 
 // descend adds the directory of the given id, found under segs[len(c)], to c.
-// If it has been moved meanwhile it returns c as it is, to look again.
-func (fs *FS) descend(ctx context.Context, segs []string, c chain, dir efs.ID) (chain, error) {
+// It belongs to the unit of the directory above it, if that belongs to one. If
+// it has been moved meanwhile it returns c as it is, to look again.
+func (fs *FS) descend(ctx context.Context, segs []string, c chain, dir efs.ID, above *unit) (chain, error) {
 	depth := len(c)
 	recs, err := fs.o.Index.Get(ctx, efs.Key{Space: efs.SpacePlaces, Bytes: dir[:]})
 	if err != nil {
@@ -144,14 +178,20 @@ func (fs *FS) descend(ctx context.Context, segs []string, c chain, dir efs.ID) (
 	if recs[0].Version == 0 {
 		return c, nil
 	}
-	var p place
-	if err := fs.open(efs.SpacePlaces, dir[:], recs[0].Sealed, &p); err != nil {
+	p, u, err := fs.openPlace(dir, recs[0].Sealed)
+	if isForgotten(err) {
+		return c, nil
+	}
+	if err != nil {
 		return nil, err
+	}
+	if above != nil {
+		u = above
 	}
 	if p.Parent != fs.last(c) || p.Name != segs[depth] {
 		return c, nil
 	}
-	next := append(c[:depth:depth], dirNode{dir, recs[0].Version})
+	next := append(c[:depth:depth], dirNode{dir, recs[0].Version, u.id(), p.Own})
 	fs.rememberPath(segs, depth+1, next)
 	return next, nil
 }
@@ -175,13 +215,6 @@ func (fs *FS) forget(segs []string, n int) {
 	for ; n > 0; n-- {
 		fs.paths.Drop(dirPath(segs, n))
 	}
-}
-
-func (fs *FS) key(dir efs.ID, name string) (k entryKey) {
-	copy(k[:], dir[:])
-	token := fs.names.Entry(dir, name)
-	copy(k[16:], token[:])
-	return k
 }
 
 // found returns the entry at segs, or efs.ErrNotFound.

@@ -27,14 +27,16 @@ func (fs *FS) Move(ctx context.Context, from, to string, o MoveOptions) (PutResu
 		return PutResult{}, fmt.Errorf("%w: source and destination are the same", efs.ErrBadInput)
 	}
 	var res PutResult
+	m := &unitMaker{fs: fs}
+	defer m.end(ctx)
 	err = retry(func() error {
-		res, err = fs.move(ctx, src, dst, &o)
+		res, err = fs.move(ctx, src, dst, &o, m)
 		return err
 	})
 	return res, err
 }
 
-func (fs *FS) move(ctx context.Context, src, dst []string, o *MoveOptions) (PutResult, error) {
+func (fs *FS) move(ctx context.Context, src, dst []string, o *MoveOptions, m *unitMaker) (PutResult, error) {
 	s, err := fs.found(ctx, src)
 	if err != nil {
 		return PutResult{}, err
@@ -50,31 +52,53 @@ func (fs *FS) move(ctx context.Context, src, dst []string, o *MoveOptions) (PutR
 		return PutResult{}, err
 	}
 	t := fs.begin(o.Who)
+	t.maker = m
+	if s.entry.Kind == efs.KindDir {
+		if err := t.mayMoveDir(s, d); err != nil {
+			return PutResult{}, err
+		}
+		return t.move(ctx, s, d, nil)
+	}
+	u, err := t.home(ctx, d)
+	if err != nil {
+		return PutResult{}, err
+	}
+	var anew *resealed
+	if u.id() != s.unit.id() {
+		if anew, err = fs.reseal(ctx, s.entry, u, d.path()); err != nil {
+			return PutResult{}, err
+		}
+	}
+	res, err := t.move(ctx, s, d, anew)
+	anew.end(ctx, err)
+	return res, err
+}
+
+// move gives what is at s the path of d, and the contents that were sealed
+// anew for it, if any.
+func (t *txn) move(ctx context.Context, s, d *spot, anew *resealed) (PutResult, error) {
 	t.pin(s)
 	t.pin(d)
 	check := -1
 	if d.entry != nil {
-		check = t.remove(d, false)
+		check = t.remove(ctx, d, false)
 	}
 	e := *s.entry
 	e.Name = d.name()
-	key := t.parents(d)
+	key := t.parents(ctx, d)
 	t.unlist(s)
 	t.rewrite(s.entry, s.key[:], s.version)
-	id := e.File
 	if e.Kind == efs.KindDir {
-		t.hang(key, key.dir(), &e)
+		t.moveDir(ctx, s, d, key, &e)
 	} else {
-		t.put(efs.SpaceEntries, key[:], &e)
-		t.put(efs.SpaceFiles, id[:], key[:])
+		t.moveFile(s, d, key, &e, anew)
 	}
-	t.change(&efs.Change{Op: efs.OpMove, Path: d.path(), From: s.path(), Dir: key.dir(), Before: s.entry, After: &e})
 	c, err := t.commit(ctx)
 	if err != nil {
 		return PutResult{}, notEmpty(err, check, d.path())
 	}
 	if e.Kind == efs.KindDir {
-		fs.paths.Drop(s.path())
+		t.fs.paths.Drop(s.path())
 	}
 	return PutResult{Entry: e, Created: d.entry == nil, Seq: c.Seq}, nil
 }

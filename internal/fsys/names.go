@@ -112,7 +112,15 @@ func (fs *FS) changeRoot(ctx context.Context, dir efs.ID, change func(*namesRoot
 		if err := change(r, t); err != nil {
 			return err
 		}
-		t.put(key.Space, key.Bytes, r)
+		d, err := fs.dirNames(ctx, dir)
+		if err != nil {
+			return err
+		}
+		u, err := fs.unit(d.unit)
+		if err != nil {
+			return err
+		}
+		t.putIn(u, key.Space, key.Bytes, r)
 		_, err = t.commit(ctx)
 		return err
 	})
@@ -148,6 +156,8 @@ func (fs *FS) dropRecords(ctx context.Context, prefix []byte) error {
 // checks.
 type dirNames struct {
 	large    bool
+	unit     efs.ID       // that the directory belongs to, and its names; zero: none
+	hosts    atomic.Bool  // directories of erasure units are in it, so that it never becomes large
 	pending  atomic.Int64 // about how many changed names wait to become a run
 	written  atomic.Int64 // entries written since it was last counted, while not large
 	flushing sync.Mutex
@@ -157,11 +167,15 @@ func (fs *FS) dirNames(ctx context.Context, dir efs.ID) (*dirNames, error) {
 	if d, ok := fs.large.Get(dir); ok {
 		return d, nil
 	}
-	recs, err := fs.o.Index.Get(ctx, namesRootKey(dir))
+	recs, err := fs.o.Index.Get(ctx, namesRootKey(dir), efs.Key{Space: efs.SpacePlaces, Bytes: dir[:]})
 	if err != nil {
 		return nil, err
 	}
-	d := &dirNames{large: recs[0].Version != 0}
+	u, err := fs.unitOfRecord(recs[1].Sealed)
+	if err != nil {
+		return nil, err
+	}
+	d := &dirNames{large: recs[0].Version != 0, unit: u.id()}
 	fs.large.Put(dir, d)
 	if d.large { // what the last run may have left to do
 		fs.work.flush.add(dir)
@@ -176,11 +190,13 @@ type noted struct {
 	key   string
 	entry *efs.Entry // nil: deleted
 	names *dirNames  // of dir; nil where dir is made by the same transaction
+	host  bool       // entry is of a unit's directory
 }
 
-// note remembers that an entry is written under key.
-func (t *txn) note(key []byte, e *efs.Entry) {
-	t.noted = append(t.noted, noted{dir: efs.ID(key[:16]), key: sortKey(e.Name, e.Kind), entry: e})
+// note remembers that an entry is written under key; host that it is of the
+// directory of an erasure unit.
+func (t *txn) note(key *entryKey, e *efs.Entry, host bool) {
+	t.noted = append(t.noted, noted{dir: key.dir(), key: sortKey(e.Name, e.Kind), entry: e, host: host})
 }
 
 // unlist deletes the entry at s.
@@ -204,7 +220,14 @@ func (t *txn) keepNames(ctx context.Context) error {
 		if n.names = d; !d.large {
 			continue
 		}
-		if err := t.changeName(n); err != nil {
+		if n.host {
+			return t.fs.unsorted(ctx, n.dir)
+		}
+		u, err := t.fs.unit(d.unit)
+		if err != nil {
+			return err
+		}
+		if err := t.changeName(u, n); err != nil {
 			return err
 		}
 	}
@@ -246,8 +269,8 @@ func (t *txn) expectNames(ctx context.Context, dir efs.ID) (*dirNames, error) {
 	return d, nil
 }
 
-// changeName writes the record of a changed name.
-func (t *txn) changeName(n *noted) error {
+// changeName writes the record of a changed name in a directory of a unit.
+func (t *txn) changeName(u *unit, n *noted) error {
 	var value []byte
 	if n.entry != nil {
 		var err error
@@ -259,7 +282,7 @@ func (t *txn) changeName(n *noted) error {
 	defer clear(b)
 	clear(value)
 	key := newChangeKey(n.dir)
-	sealed, err := t.fs.sealer.Seal(efs.SpaceNames, key, b)
+	sealed, err := t.fs.sealRecord(u, efs.SpaceNames, key, b)
 	t.raw(efs.SpaceNames, key, sealed)
 	return err
 }

@@ -156,6 +156,13 @@ func (fs *FS) mergeNames(ctx context.Context, dir efs.ID) error {
 // every transaction that changes an entry in it writes what changed, as each
 // checks that there is a root, or is none.
 func (fs *FS) beginNames(ctx context.Context, dir efs.ID) error {
+	d, err := fs.dirNames(ctx, dir)
+	if err != nil || d.hosts.Load() {
+		return err
+	}
+	if hosts, err := fs.hostsUnits(ctx, dir, d); err != nil || hosts {
+		return err
+	}
 	if n, err := fs.countEntries(ctx, dir, fs.limits.large+1); err != nil || n <= fs.limits.large {
 		return err
 	}
@@ -166,8 +173,12 @@ func (fs *FS) beginNames(ctx context.Context, dir efs.ID) error {
 	t.none(efs.SpaceNames, dir[:])
 	t.t.Checks = append(t.t.Checks, efs.Check{Kind: efs.CheckPresent, Key: efs.Key{Space: efs.SpacePlaces, Bytes: dir[:]}})
 	key := namesRootKey(dir)
-	t.put(key.Space, key.Bytes, &namesRoot{Building: true})
-	_, err := t.commit(ctx)
+	u, err := fs.unit(d.unit)
+	if err != nil {
+		return err
+	}
+	t.putIn(u, key.Space, key.Bytes, &namesRoot{Building: true})
+	_, err = t.commit(ctx)
 	if errors.Is(err, efs.ErrConflict) {
 		return errNotLarge // deleted meanwhile
 	}
@@ -199,6 +210,10 @@ func (fs *FS) countEntries(ctx context.Context, dir efs.ID, limit int) (n int, e
 // became large. It goes behind all others: what changed since is in them, or
 // waits to be.
 func (fs *FS) sortEntries(ctx context.Context, dir efs.ID, after []byte) error {
+	d, err := fs.dirNames(ctx, dir)
+	if err != nil {
+		return err
+	}
 	var items []item
 	last := false
 	for len(items) < fs.limits.chunk && !last {
@@ -208,7 +223,10 @@ func (fs *FS) sortEntries(ctx context.Context, dir efs.ID, after []byte) error {
 		}
 		last = len(recs) == 0
 		for i := range recs {
-			e, err := fs.openEntry(recs[i].Key, recs[i].Sealed)
+			e, u, err := fs.openUnitEntry(recs[i].Key, recs[i].Sealed)
+			if isForgotten(err) || err == nil && d.unit.IsZero() && u != nil {
+				return fs.giveUpNames(ctx, dir)
+			}
 			if err != nil {
 				return err
 			}

@@ -106,7 +106,7 @@ func (fs *FS) changedNames(ctx context.Context, dir efs.ID) (changes []item, key
 		if r.Version > head.Revision {
 			return nil
 		}
-		b, err := fs.sealer.Open(efs.SpaceNames, r.Key, r.Sealed)
+		b, _, err := fs.openRecord(efs.SpaceNames, r.Key, r.Sealed)
 		if err != nil {
 			return err
 		}

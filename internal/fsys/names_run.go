@@ -88,7 +88,15 @@ func (w *runWriter) close(level int) error {
 func (w *runWriter) seal(level int) error {
 	v := &w.levels[level]
 	key := blockKey(w.dir, w.run.Number, level, v.number)
-	sealed, err := w.fs.sealer.Seal(efs.SpaceNames, key, v.b)
+	d, err := w.fs.dirNames(context.Background(), w.dir)
+	if err != nil {
+		return err
+	}
+	u, err := w.fs.unit(d.unit)
+	if err != nil {
+		return err
+	}
+	sealed, err := w.fs.sealRecord(u, efs.SpaceNames, key, v.b)
 	if err != nil {
 		return err
 	}
@@ -198,7 +206,7 @@ func (fs *FS) readBlock(ctx context.Context, dir efs.ID, r *run, level int, numb
 	if recs[0].Version == 0 {
 		return nil, fmt.Errorf("%w: a block of names is missing", efs.ErrDamaged)
 	}
-	b, err := fs.sealer.Open(efs.SpaceNames, key, recs[0].Sealed)
+	b, _, err := fs.openRecord(efs.SpaceNames, key, recs[0].Sealed)
 	if err != nil {
 		return nil, err
 	}

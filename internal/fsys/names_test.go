@@ -347,7 +347,7 @@ func TestDamagedNamesAreFoundAndMadeAnew(t *testing.T) {
 		},
 		"name without an entry": func(e *env, id efs.ID, r *efs.Record) bool {
 			t := e.begin(Who{})
-			e.check(t.changeName(&noted{dir: id, key: "none", entry: t.newDir("none")}))
+			e.check(t.changeName(nil, &noted{dir: id, key: "none", entry: t.newDir("none")}))
 			*r = efs.Record{Key: t.t.Mutations[0].Key.Bytes, Sealed: t.t.Mutations[0].Sealed}
 			return true
 		},

@@ -30,9 +30,10 @@ func (fs *FS) Patch(ctx context.Context, path string, o PatchOptions) (efs.Entry
 		}
 		t := fs.begin(o.Who)
 		t.pin(s)
-		t.put(efs.SpaceEntries, s.key[:], &after)
+		t.at = s.tokens
+		t.entry(s.unitOf(), &s.key, &after)
 		t.rewrite(s.entry, s.key[:], s.version)
-		t.change(&efs.Change{Op: efs.OpPatch, Path: s.path(), Dir: s.key.dir(), Before: s.entry, After: &after})
+		t.changeIn(s.unitOf(), &efs.Change{Op: efs.OpPatch, Path: s.path(), Dir: s.key.dir(), Before: s.entry, After: &after})
 		_, err = t.commit(ctx)
 		return err
 	})

@@ -11,18 +11,20 @@ import (
 // which epoch.
 type sealing struct {
 	seal.Params
-	policy int // its version
-	epoch  int // number; 0 if no epoch's keys are used
+	policy int    // its version
+	unit   efs.ID // zero: none
+	epoch  int    // number; 0 if no epoch's keys are used
 }
 
-// sealing says how a new content is sealed under the present policy.
-func (fs *FS) sealing(content efs.ID) (*sealing, error) {
+// sealing says how a new content is sealed under the present policy, for the
+// unit.
+func (fs *FS) sealing(u *unit, content efs.ID) (*sealing, error) {
 	policy := fs.policy.Load()
-	epoch, recipients, err := fs.o.Keys.Sealing(len(policy.Stages))
+	epoch, recipients, err := fs.recipients(u, len(policy.Stages))
 	if err != nil {
 		return nil, fmt.Errorf("keys to seal with: %w", err)
 	}
-	s := &sealing{policy: policy.Version, epoch: epoch}
+	s := &sealing{policy: policy.Version, unit: u.id(), epoch: epoch}
 	s.FS, s.Content, s.SegmentSize = fs.o.ID, content, policy.SegmentSize
 	// The names were checked when the policy was set.
 	s.Compression, _ = compression(policy.Compression)
@@ -41,4 +43,14 @@ func (s *sealing) extent(info seal.Info, inline bool) efs.Extent {
 		Length: info.Size, Sealed: info.SealedSize, Content: s.Content,
 		Inline: inline, Policy: s.policy, Epoch: s.epoch,
 	}
+}
+
+// recipients returns whom a content is sealed for: the newest epoch, or the
+// unit.
+func (fs *FS) recipients(u *unit, stages int) (epoch int, r []seal.Recipient, err error) {
+	if u == nil {
+		return fs.o.Keys.Sealing(stages)
+	}
+	r, err = u.key.Sealing(stages)
+	return 0, r, err
 }

@@ -43,12 +43,15 @@ type put struct {
 	file   efs.ID   // that the trailer of the blob names
 	fresh  bool     // file is new
 	how    *sealing // of the blob
+	units  unitMaker
 	res    PutResult
 }
 
 // run reads the beginning of body: what fits the inline limit is sealed and
 // committed in one write, the rest becomes a blob.
 func (p *put) run(ctx context.Context, body io.Reader) (PutResult, error) {
+	p.units.fs = p.fs
+	defer func() { p.units.end(ctx) }()
 	limit := p.fs.policy.Load().InlineLimit
 	if p.o.Size < 0 || p.o.Size > int64(limit) {
 		// The first read of a body may be what asks its sender for all of it.
@@ -171,10 +174,13 @@ func (p *put) small(ctx context.Context, plain []byte) error {
 		if err != nil {
 			return err
 		}
-		t := p.fs.begin(p.o.Who)
+		t, u, err := p.begin(ctx, s)
+		if err != nil {
+			return err
+		}
 		e := p.entry(s, t)
 		id := efs.NewTimeID()
-		how, err := p.fs.sealing(id)
+		how, err := p.fs.sealing(u, id)
 		if err != nil {
 			return err
 		}
@@ -191,21 +197,31 @@ func (p *put) small(ctx context.Context, plain []byte) error {
 	})
 }
 
+// begin begins the transaction that stores at s, and returns the unit that the
+// file belongs to.
+func (p *put) begin(ctx context.Context, s *spot) (*txn, *unit, error) {
+	t := p.fs.begin(p.o.Who)
+	t.maker = &p.units
+	u, err := t.home(ctx, s)
+	return t, u, err
+}
+
 // commit puts e at s and fills in the result.
 func (p *put) commit(ctx context.Context, s *spot, t *txn, e *efs.Entry) error {
 	t.pin(s)
-	key := t.parents(s)
-	t.put(efs.SpaceEntries, key[:], e)
+	key := t.parents(ctx, s)
+	u := t.at.unit
+	t.entry(u, key, e)
 	op := efs.OpReplace
 	if s.entry == nil {
 		op = efs.OpCreate
 		file := e.File
-		t.put(efs.SpaceFiles, file[:], key[:])
+		t.putIn(u, efs.SpaceFiles, file[:], key[:])
 	} else {
 		t.drop(s.entry, s.key[:], s.version)
 	}
 	t.gain(e)
-	t.change(&efs.Change{Op: op, Path: s.path(), Dir: key.dir(), Before: s.entry, After: e})
+	t.changeIn(u, &efs.Change{Op: op, Path: s.path(), Dir: key.dir(), Before: s.entry, After: e})
 	c, err := t.commit(ctx)
 	if err != nil {
 		return err

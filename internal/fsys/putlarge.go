@@ -27,15 +27,51 @@ func (p *put) large(ctx context.Context, body io.Reader) error {
 		p.fs.work.settleLater(id)
 	case errors.Is(err, efs.ErrStopped):
 		// The index may have it. The next start finds out.
+	case errors.Is(err, errOtherUnit):
+		err = p.again(ctx, id, info)
+		p.fs.removeBlob(ctx, id)
 	default:
 		p.fs.removeBlob(ctx, id)
 	}
 	return err
 }
 
+// errOtherUnit says that a path came to lie in another erasure unit than the
+// content for it was sealed for: its directory was made anew, or converted.
+var errOtherUnit = errors.New("sealed for another erasure unit")
+
+// again stores what blob id holds, sealed for another unit.
+func (p *put) again(ctx context.Context, id efs.ID, info seal.Info) error {
+	b, err := p.fs.o.Blobs.Open(ctx, id)
+	if err != nil {
+		return fmt.Errorf("content %s: %w", id, err)
+	}
+	defer b.Close()
+	r, err := seal.NewReaderAt(b, info.SealedSize, &seal.Open{
+		FS: p.fs.o.ID, Content: id, Identities: p.fs.ident, Size: info.SealedSize, PlainSize: info.Size,
+	})
+	if isForgotten(err) {
+		return fmt.Errorf("%w: the directory was forgotten while a file was stored in it: store it again", efs.ErrUnavailable)
+	}
+	if err != nil {
+		return damaged(id, err)
+	}
+	defer r.Close()
+	p.o.Size, p.o.SHA256 = info.Size, info.SHA256[:]
+	return p.large(ctx, io.NewSectionReader(r, 0, info.Size))
+}
+
 // blob writes the body as blob id, durably.
 func (p *put) blob(ctx context.Context, id efs.ID, body io.Reader) (info seal.Info, err error) {
-	if p.how, err = p.fs.sealing(id); err != nil {
+	s, err := p.locate(ctx)
+	if err != nil {
+		return info, err
+	}
+	_, u, err := p.begin(ctx, s)
+	if err != nil {
+		return info, err
+	}
+	if p.how, err = p.fs.sealing(u, id); err != nil {
 		return info, err
 	}
 	dst, err := p.fs.o.Blobs.Create(ctx, id)
@@ -90,14 +126,20 @@ func (p *put) refer(ctx context.Context, id efs.ID, info seal.Info) error {
 	if err != nil {
 		return err
 	}
-	t := p.fs.begin(p.o.Who)
+	t, u, err := p.begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	if u.id() != p.how.unit {
+		return errOtherUnit
+	}
 	e := p.entry(s, t)
 	if s.entry == nil && p.fresh {
 		e.File = p.file
 	}
 	p.how.fill(e, info, false)
 	if e.File != p.file {
-		t.put(efs.SpaceContents, id[:], content{File: e.File})
+		t.putIn(u, efs.SpaceContents, id[:], content{File: e.File})
 	}
 	return p.commit(ctx, s, t, e)
 }

@@ -103,7 +103,7 @@ func (fs *FS) countPage(ctx context.Context, users map[string]*tally, cursor []b
 	for i := range recs {
 		e, err := fs.openOwnEntry(recs[i].Key, recs[i].Sealed)
 		if err != nil {
-			if !errors.Is(err, efs.ErrDamaged) {
+			if !errors.Is(err, efs.ErrDamaged) && !isForgotten(err) {
 				return nil, err
 			}
 			continue

@@ -52,15 +52,19 @@ func (fs *FS) reapUpTo(ctx context.Context, dir efs.ID, steps int) error {
 	}
 	t := fs.begin(Who{})
 	for i := range recs {
-		e, err := fs.openEntry(recs[i].Key, recs[i].Sealed)
+		e, u, err := fs.openUnitEntry(recs[i].Key, recs[i].Sealed)
+		t.delete(efs.SpaceEntries, recs[i].Key)
+		if isForgotten(err) {
+			continue // of what belonged to it, fsck knows
+		}
 		if err != nil {
 			return err
 		}
 		id := e.File
-		t.delete(efs.SpaceEntries, recs[i].Key)
 		if e.Kind == efs.KindDir {
 			t.delete(efs.SpacePlaces, id[:])
 			t.put(efs.SpaceMeta, detachedKey(id), detached{Dir: id})
+			t.removed(ctx, u, id)
 		} else {
 			t.delete(efs.SpaceFiles, id[:])
 			t.drop(e, recs[i].Key, recs[i].Version)

@@ -110,9 +110,9 @@ func (fs *FS) place(ctx context.Context, dir efs.ID) (*place, uint64, error) {
 	if err != nil || recs[0].Version == 0 {
 		return nil, 0, err
 	}
-	p := new(place)
-	if err := fs.open(efs.SpacePlaces, dir[:], recs[0].Sealed, p); err != nil {
-		return nil, 0, fmt.Errorf("directory %s: %w", dir, err)
+	p, _, err := fs.openPlace(dir, recs[0].Sealed)
+	if err != nil {
+		return nil, 0, err
 	}
-	return p, recs[0].Version, nil
+	return &p, recs[0].Version, nil
 }

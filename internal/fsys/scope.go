@@ -43,10 +43,17 @@ func (l *lister) page(ctx context.Context, dir efs.ID, prefix, from string, incl
 // named returns the entries of those names that exist in a directory, as
 // listings have them.
 func (fs *FS) named(ctx context.Context, dir efs.ID, names []string) (found []*efs.Entry, err error) {
+	in, err := fs.tokensOf(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
 	for names := range slices.Chunk(names, scanPage) {
 		keys := make([]efs.Key, len(names))
 		for i, name := range names {
-			k := fs.key(dir, name)
+			k, err := fs.entryKey(in, dir, name)
+			if err != nil {
+				return nil, err
+			}
 			keys[i] = efs.Key{Space: efs.SpaceEntries, Bytes: k[:]}
 		}
 		recs, err := fs.o.Index.Get(ctx, keys...)
@@ -58,6 +65,9 @@ func (fs *FS) named(ctx context.Context, dir efs.ID, names []string) (found []*e
 				continue
 			}
 			e, err := fs.openEntry(keys[i].Bytes, recs[i].Sealed)
+			if isForgotten(err) {
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}

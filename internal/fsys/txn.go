@@ -25,12 +25,18 @@ type txn struct {
 	path chain // directories made: for the path cache once committed
 	segs []string
 
+	at      tokens     // of the directory that is made or written into
+	maker   *unitMaker // of the key of a unit whose directory is made
+	pattern string     // of erasure units, that directories were made by
+	hung    bool       // directories were made or moved
+	hosts   bool       // and one of them is a new unit's
+
 	noted   []noted  // entries written and deleted: for the names of large directories
 	emptied []efs.ID // empty directories that are deleted
 }
 
 func (fs *FS) begin(who Who) *txn {
-	return &txn{fs: fs, now: fs.now(), who: who.User, quotas: fs.quotas.Load()}
+	return &txn{fs: fs, now: fs.now(), who: who.User, quotas: fs.quotas.Load(), pattern: fs.policy.Load().ErasureUnit}
 }
 
 func (t *txn) fail(err error) {
@@ -66,13 +72,12 @@ func (t *txn) none(space efs.Space, prefix []byte) int {
 	return len(t.t.Checks) - 1
 }
 
-// put seals v under key; delete removes the record. An entry is noted for the
-// names of its directory.
-func (t *txn) put(space efs.Space, key []byte, v any) {
-	if e, ok := v.(*efs.Entry); ok {
-		t.note(key, e)
-	}
-	sealed, err := t.fs.seal(space, key, v)
+// put seals v under key; delete removes the record.
+func (t *txn) put(space efs.Space, key []byte, v any) { t.putIn(nil, space, key, v) }
+
+// putIn is put for a record of a unit.
+func (t *txn) putIn(u *unit, space efs.Space, key []byte, v any) {
+	sealed, err := t.fs.seal(u, space, key, v)
 	t.fail(err)
 	t.raw(space, key, sealed)
 }
@@ -86,8 +91,18 @@ func (t *txn) delete(space efs.Space, key []byte) {
 	t.t.Mutations = append(t.t.Mutations, efs.Mutation{Key: efs.Key{Space: space, Bytes: key}})
 }
 
+// entry writes the entry e of a unit under key, and notes it for the names of
+// its directory.
+func (t *txn) entry(u *unit, key *entryKey, e *efs.Entry) {
+	t.note(key, e, u != nil && t.at.unit == nil)
+	t.putIn(u, efs.SpaceEntries, key[:], e)
+}
+
 // change logs c, with the time and the user of the transaction.
-func (t *txn) change(c *efs.Change) {
+func (t *txn) change(c *efs.Change) { t.changeIn(nil, c) }
+
+// changeIn is change for what lies in a unit, which alone can tell of it.
+func (t *txn) changeIn(u *unit, c *efs.Change) {
 	c.Time, c.User = t.now, t.who
 	b, err := encodeChange(c)
 	if err != nil {
@@ -95,7 +110,11 @@ func (t *txn) change(c *efs.Change) {
 		return
 	}
 	defer clear(b)
-	sealed, err := t.fs.sealer.SealChange(b)
+	sealChange := t.fs.sealer.SealChange
+	if u != nil {
+		sealChange = u.rec.SealChange
+	}
+	sealed, err := sealChange(b)
 	t.fail(err)
 	t.t.Changes = append(t.t.Changes, sealed)
 }
@@ -110,19 +129,21 @@ func (t *txn) drop(e *efs.Entry, key []byte, version uint64) {
 }
 
 // parents makes the missing directories before the entry of s and returns the
-// key of that entry.
-func (t *txn) parents(s *spot) *entryKey {
+// key of that entry. From then on t.at is of the directory that holds it.
+func (t *txn) parents(ctx context.Context, s *spot) *entryKey {
+	t.at = s.tokens
 	key := s.key
-	dir := t.fs.last(s.chain)
 	depth := len(s.segs) - len(s.missing)
 	t.path, t.segs = s.chain[:len(s.chain):len(s.chain)], s.segs
 	for i, name := range s.missing[:len(s.missing)-1] {
 		e := t.newDir(name)
-		t.hang(&key, dir, e)
-		t.change(&efs.Change{Op: efs.OpCreate, Path: dirPath(s.segs, depth+i+1), Dir: dir, After: e})
-		dir = e.File
-		t.path = append(t.path, dirNode{id: dir})
-		key = t.fs.key(dir, s.missing[i+1])
+		u := t.makeDir(ctx, &key, e, s.segs[:depth+i+1])
+		dir := e.File
+		t.at = tokens{u, u != nil}
+		t.path = append(t.path, dirNode{id: dir, unit: u.id(), own: t.at.own})
+		var err error
+		key, err = t.fs.entryKey(t.at, dir, s.missing[i+1])
+		t.fail(err)
 	}
 	return &key
 }
@@ -134,12 +155,26 @@ func (t *txn) newDir(name string) *efs.Entry {
 	}
 }
 
-// hang writes the entry of a directory under key in parent, and its place.
-func (t *txn) hang(key *entryKey, parent efs.ID, e *efs.Entry) {
-	k := *key
-	t.put(efs.SpaceEntries, k[:], e)
+// makeDir makes the directory e, at segs, under key, and returns the unit that
+// it belongs to.
+func (t *txn) makeDir(ctx context.Context, key *entryKey, e *efs.Entry, segs []string) *unit {
+	u, err := t.unitOfDir(ctx, segs)
+	t.fail(err)
+	t.hang(u, key, e, u != nil)
+	t.changeIn(u, &efs.Change{Op: efs.OpCreate, Path: join(segs), Dir: key.dir(), After: e})
+	if u != nil && t.at.unit == nil {
+		t.host(u, e.File, join(segs))
+	}
+	return u
+}
+
+// hang writes the entry of a directory, of a unit, under key, and its place.
+func (t *txn) hang(u *unit, key *entryKey, e *efs.Entry, own bool) {
+	k := *key // mutations keep it
+	t.entry(u, &k, e)
 	id := e.File
-	t.put(efs.SpacePlaces, id[:], place{Parent: parent, Name: e.Name})
+	t.putIn(u, efs.SpacePlaces, id[:], place{Parent: k.dir(), Name: e.Name, Own: own})
+	t.hung = true
 }
 
 // commit commits what was built. After efs.ErrConflict nothing was changed and
@@ -151,7 +186,7 @@ func (t *txn) commit(ctx context.Context) (efs.Committed, error) {
 	if t.err != nil {
 		return efs.Committed{}, t.err
 	}
-	c, err := t.commitCharged(ctx)
+	c, err := t.finish(ctx)
 	if err != nil {
 		t.namesRefused(err)
 		return c, err
@@ -173,6 +208,24 @@ func (t *txn) commitCharged(ctx context.Context) (efs.Committed, error) {
 		return efs.Committed{}, err
 	}
 	return t.fs.o.Index.Commit(ctx, &t.t)
+}
+
+// finish commits what was built. Directories are made and moved under the
+// pattern of erasure units that was asked: one that is set meanwhile finds all
+// that were made under the one before.
+func (t *txn) finish(ctx context.Context) (efs.Committed, error) {
+	if t.hung {
+		t.fs.erasing.gate.RLock()
+		defer t.fs.erasing.gate.RUnlock()
+		if t.pattern != t.fs.policy.Load().ErasureUnit {
+			return efs.Committed{}, fmt.Errorf("the pattern of erasure units: %w", efs.ErrConflict)
+		}
+	}
+	c, err := t.commitCharged(ctx)
+	if t.hosts {
+		t.maker.used = t.maker.used || err == nil || errors.Is(err, efs.ErrStopped)
+	}
+	return c, err
 }
 
 // remember caches the directories that the transaction made. Their generation

@@ -29,6 +29,7 @@ const (
 	forChange byte = 0x80 + iota
 	forHead
 	forLink
+	forLabel
 )
 
 const adLabel = "efs record"
@@ -39,6 +40,7 @@ type Sealer struct {
 	spaces [efs.Spaces + 1]*xaes
 	change *xaes
 	head   *xaes
+	label  *xaes
 	link   [sha256.Size]byte
 }
 
@@ -59,6 +61,9 @@ func New(fs efs.ID, root []byte) (*Sealer, error) {
 		return nil, err
 	}
 	if s.head, err = deriveXAES(root, fs, forHead); err != nil {
+		return nil, err
+	}
+	if s.label, err = deriveXAES(root, fs, forLabel); err != nil {
 		return nil, err
 	}
 	link, err := derive(root, fs, forLink)
@@ -113,10 +118,21 @@ func (s *Sealer) OpenChange(sealed []byte) ([]byte, error) {
 	return s.open(s.change, forChange, nil, sealed, false)
 }
 
-// adBuf holds associated data: the label, the format version, the file system,
-// the purpose and a key of up to 64 bytes. Passed to an interface it would else
+// SealLabel seals a name that is kept outside the index, such as in an audit
+// log.
+func (s *Sealer) SealLabel(plaintext []byte) ([]byte, error) {
+	return s.seal(s.label, forLabel, nil, plaintext)
+}
+
+// OpenLabel returns what SealLabel sealed, or efs.ErrDamaged.
+func (s *Sealer) OpenLabel(sealed []byte) ([]byte, error) {
+	return s.open(s.label, forLabel, nil, sealed, false)
+}
+
+// adBuf holds associated data: the label, the format version, the tag of an
+// erasure unit, the file system, the purpose and a key of up to 64 bytes. Passed to an interface it would else
 // be allocated for every record.
-type adBuf [len(adLabel) + 1 + 16 + 1 + 64]byte
+type adBuf [len(adLabel) + 1 + TagSize + 16 + 1 + 64]byte
 
 var adBufs = sync.Pool{New: func() any { return new(adBuf) }}
 
@@ -129,21 +145,26 @@ func (s *Sealer) ad(buf *adBuf, purpose byte, key []byte) []byte {
 }
 
 func (s *Sealer) seal(x *xaes, purpose byte, key, plaintext []byte) ([]byte, error) {
-	n := paddedSize(len(plaintext))
-	out := make([]byte, 1+nonceSize+n, Overhead+n)
-	out[0] = Version
-	nonce := out[1 : 1+nonceSize]
-	rand.Read(nonce) // never fails: crypto/rand ends the program instead
-	body := out[1+nonceSize:]
-	copy(body, plaintext)
-	body[len(plaintext)] = padMark
+	out := make([]byte, 0, Overhead+paddedSize(len(plaintext)))
 	buf := adBufs.Get().(*adBuf)
 	defer adBufs.Put(buf)
-	sealed, err := x.seal(body[:0], nonce, body, s.ad(buf, purpose, key))
+	return appendSealed(append(out, Version), x, s.ad(buf, purpose, key), plaintext)
+}
+
+// appendSealed appends a fresh nonce and the padded and sealed plaintext to
+// out, which has room for them.
+func appendSealed(out []byte, x *xaes, ad, plaintext []byte) ([]byte, error) {
+	head, n := len(out)+nonceSize, paddedSize(len(plaintext))
+	out = out[:head+n]
+	nonce, body := out[head-nonceSize:head], out[head:]
+	rand.Read(nonce) // never fails: crypto/rand ends the program instead
+	copy(body, plaintext)
+	body[len(plaintext)] = padMark
+	sealed, err := x.seal(body[:0], nonce, body, ad)
 	if err != nil {
 		return nil, fmt.Errorf("sealing record: %w", err)
 	}
-	return out[:1+nonceSize+len(sealed)], nil
+	return out[:head+len(sealed)], nil
 }
 
 func (s *Sealer) open(x *xaes, purpose byte, key, sealed []byte, inPlace bool) ([]byte, error) {
@@ -153,14 +174,19 @@ func (s *Sealer) open(x *xaes, purpose byte, key, sealed []byte, inPlace bool) (
 	if sealed[0] != Version {
 		return nil, fmt.Errorf("%w: index record of format %d, this version knows %d", efs.ErrDamaged, sealed[0], Version)
 	}
-	nonce, body := sealed[1:1+nonceSize], sealed[1+nonceSize:]
-	dst := body[:0]
+	dst := sealed[1+nonceSize : 1+nonceSize]
 	if !inPlace {
-		dst = make([]byte, 0, len(body))
+		dst = make([]byte, 0, len(sealed)-1-nonceSize)
 	}
 	buf := adBufs.Get().(*adBuf)
 	defer adBufs.Put(buf)
-	plain, err := x.open(dst, nonce, body, s.ad(buf, purpose, key))
+	return openSealed(dst, x, s.ad(buf, purpose, key), sealed[1:])
+}
+
+// openSealed opens nonce ‖ sealed, appends the padded plaintext to dst and
+// returns the plaintext.
+func openSealed(dst []byte, x *xaes, ad, sealed []byte) ([]byte, error) {
+	plain, err := x.open(dst, sealed[:nonceSize], sealed[nonceSize:], ad)
 	if err != nil {
 		return nil, fmt.Errorf("%w: an index record is not what was written there", efs.ErrDamaged)
 	}

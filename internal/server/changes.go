@@ -96,7 +96,7 @@ func (x *exchange) sendChanges(page []efs.Change, limit uint64) (uint64, error) 
 // seenBy returns a change as somebody with these rights sees it: what was
 // moved into reach was created, and what was moved out of it was deleted.
 func seenBy(rights *access.Rights, c *efs.Change) (seen *efs.Change, ok bool) {
-	if c.Op == efs.OpAccess || rights == nil {
+	if c.Op == efs.OpAccess || rights == nil || c.Op == efs.OpForgotten && !rights.All() {
 		return nil, false
 	}
 	if rights.All() {

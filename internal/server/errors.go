@@ -14,7 +14,7 @@ func writeProblem(err error) error {
 	switch {
 	case errors.As(err, &p):
 		return p
-	case errors.Is(err, efs.ErrNotFound):
+	case errors.Is(err, efs.ErrNotFound), errors.Is(err, efs.ErrForgotten):
 		return notFound.from(err, "Check the path. Names are compared byte for byte.")
 	case errors.Is(err, efs.ErrExists):
 		return exists.from(err, "Choose another name, or remove what is there first.")
@@ -22,6 +22,8 @@ func writeProblem(err error) error {
 		return preconditionFailed.from(err, "The entry is not in the state that the request demands. Read it again before deciding what to do.")
 	case errors.Is(err, efs.ErrConflict):
 		return conflict.from(err, "Others keep changing the same entry. Nothing was changed; try again.")
+	case errors.Is(err, efs.ErrUnitBorder):
+		return unitBorder.from(err, "A directory is not moved from one erasure unit to another, as each has keys of its own. Copy it and delete the original.")
 	case errors.Is(err, efs.ErrNotDir):
 		return notDirectory.from(err, "Part of the path is a file. Choose another path.")
 	case errors.Is(err, efs.ErrIsDir):

@@ -58,6 +58,7 @@ var (
 // Files and directories.
 var (
 	notFound     = kind("not-found", http.StatusNotFound, "There is nothing at this path")
+	unitBorder   = kind("erasure-unit", http.StatusConflict, "The directory cannot leave or enter an erasure unit")
 	conflict     = kind("conflict", http.StatusConflict, "The entry changed while the request was at work")
 	exists       = kind("exists", http.StatusConflict, "There is something at this path already")
 	notDirectory = kind("not-a-directory", http.StatusConflict, "A file stands where a directory is needed")

@@ -1,0 +1,70 @@
+package fsys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/record"
+)
+
+// SealLabel seals a path for what is kept outside the index, such as an audit
+// log: under the key of the erasure unit that it lies in, so that forgetting
+// the unit reaches it, else under a key of the file system. Of a path that
+// would lie in a unit that is not there only the part above it is kept,
+// followed by "/…".
+func (fs *FS) SealLabel(ctx context.Context, path string) ([]byte, error) {
+	segs, err := ParsePath(path)
+	if err != nil {
+		return nil, err
+	}
+	var u *unit
+	if len(segs) > 0 {
+		if u, err = fs.unitOfPath(ctx, segs); err != nil {
+			return nil, err
+		}
+	}
+	label := join(segs)
+	if u != nil {
+		return u.rec.SealLabel([]byte(label))
+	}
+	p, err := ParseUnitPattern(fs.policy.Load().ErasureUnit)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(p.segs); n > 0 && len(segs) >= n && p.Match(segs[:n]) {
+		label = join(append(segs[:n-1:n-1], "…"))
+	}
+	return fs.sealer.SealLabel([]byte(label))
+}
+
+// unitOfPath returns the unit that what is at segs belongs to, or would.
+func (fs *FS) unitOfPath(ctx context.Context, segs []string) (*unit, error) {
+	s, err := fs.locate(ctx, segs)
+	if errors.Is(err, efs.ErrNotDir) { // below a file: what counts is where that lies
+		return fs.unitOfPath(ctx, segs[:len(segs)-1])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.unitOf(), nil
+}
+
+// OpenLabel returns the path that SealLabel sealed. efs.ErrForgotten if it lay
+// in an erasure unit that has been forgotten.
+func (fs *FS) OpenLabel(_ context.Context, sealed []byte) (string, error) {
+	if err := fs.ready(); err != nil {
+		return "", err
+	}
+	open := fs.sealer.OpenLabel
+	if tag, ok := record.UnitTag(sealed); ok {
+		u, err := fs.unitByTag(tag)
+		if err != nil {
+			return "", fmt.Errorf("opening a label: %w", err)
+		}
+		open = u.rec.OpenLabel
+	}
+	b, err := open(sealed)
+	return string(b), err
+}
