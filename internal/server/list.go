@@ -31,6 +31,9 @@ func (x *exchange) list(t target) error {
 	}
 	x.Header()["Vary"] = []string{"Accept"}
 	entries, next, err := x.fs.List(x.r.Context(), t.path, o)
+	if err != nil && o.Scope != nil {
+		return wayProblem(err)
+	}
 	if err != nil {
 		return writeProblem(err)
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/efs-project/efs"
@@ -91,6 +92,15 @@ func (x *exchange) mayList(path string) (scope fsys.Scope, err error) {
 	return nil, x.may(access.List, path)
 }
 
+// wayProblem is readProblem of a directory on the way to what was granted: of
+// a file that stands there instead, nothing is told.
+func wayProblem(err error) error {
+	if errors.Is(err, efs.ErrNotFound) || errors.Is(err, efs.ErrNotDir) {
+		return outOfReach()
+	}
+	return readProblem(err)
+}
+
 // mayTree is nil if e, which is at path and is to be moved or copied, may be
 // with all below: a directory takes List too, since its names go with it.
 func (x *exchange) mayTree(e *efs.Entry, path string) error {
@@ -166,7 +176,7 @@ func (x *exchange) getOnTheWay(path string) error {
 	e, err := x.fs.Stat(x.r.Context(), path)
 	switch {
 	case err != nil:
-		return readProblem(err)
+		return wayProblem(err)
 	case e.Kind != efs.KindDir:
 		return outOfReach()
 	}

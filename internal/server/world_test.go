@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/node"
 	"github.com/efs-project/efs/internal/starter"
 	"github.com/efs-project/efs/internal/userkey"
@@ -118,15 +119,20 @@ func (w *world) populate() {
 
 func (w *world) addUser(fsName, name string) *person {
 	w.t.Helper()
+	f, err := w.node.FS(fsName)
+	must(w.t, err)
+	return w.addTo(f.Users, fsName, name)
+}
+
+func (w *world) addTo(users *access.Directory, fsName, name string) *person {
+	w.t.Helper()
 	pub, priv, err := ed25519.GenerateKey(nil)
 	must(w.t, err)
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	must(w.t, err)
 	public, err := userkey.ParsePublic(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	must(w.t, err)
-	f, err := w.node.FS(fsName)
-	must(w.t, err)
-	issued, err := f.Users.CreateUser(context.Background(), name, public, nil)
+	issued, err := users.CreateUser(context.Background(), name, public, nil)
 	must(w.t, err)
 	cert, err := tls.X509KeyPair(issued.Bundle, issued.Bundle)
 	must(w.t, err)
