@@ -48,7 +48,12 @@ no backup of the key store is left.`,
 
 // confirm asks for the name to be typed again.
 func confirm(cmd *cobra.Command, name string) error {
-	fmt.Fprintf(cmd.ErrOrStderr(), "This destroys file system %s with its keys and everything in it, for ever.\nType its name to go on: ", name)
+	return confirmText(cmd, fmt.Sprintf("This destroys file system %s with its keys and everything in it, for ever.", name), name)
+}
+
+// confirmText says what will happen and asks for a name to be typed again.
+func confirmText(cmd *cobra.Command, text, name string) error {
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s\nType its name to go on: ", text)
 	answer, err := prompt.Read(cmd.Context(), func() (string, error) { return bufio.NewReader(cmd.InOrStdin()).ReadString('\n') }, nil)
 	if strings.TrimSpace(answer) == name {
 		return nil

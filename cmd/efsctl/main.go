@@ -123,7 +123,7 @@ func rootCommand() *cobra.Command {
 		c.initCommand(), c.unsealCommand(), c.statusCommand(),
 		c.createFSCommand(), c.listFSCommand(), c.deleteFSCommand(),
 		c.createUserCommand(), c.listUsersCommand(), c.deleteUserCommand(), c.revokeCommand(), c.addKeyCommand(), c.removeKeyCommand(),
-		c.limitCommand(),
+		c.limitCommand(), c.kmsCommand(),
 		c.grantCommand(), c.revokeGrantCommand(), c.listGrantsCommand(),
 		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
 		c.rotateCommand(), c.rotateKMSCommand(),
@@ -157,12 +157,17 @@ func args(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		switch {
 		case len(given) < len(names):
-			return usageError{fmt.Errorf("%s: %s is missing: efsctl %s", cmd.Name(), names[len(given)], cmd.Use)}
+			return usageError{fmt.Errorf("%s: %s is missing: %s", cmd.Name(), names[len(given)], usage(cmd))}
 		case len(given) > len(names):
-			return usageError{fmt.Errorf("%s: unexpected argument %q: efsctl %s", cmd.Name(), given[len(names)], cmd.Use)}
+			return usageError{fmt.Errorf("%s: unexpected argument %q: %s", cmd.Name(), given[len(names)], usage(cmd))}
 		}
 		return nil
 	}
+}
+
+// usage is how a command is called, from efsctl on.
+func usage(cmd *cobra.Command) string {
+	return cmd.CommandPath() + strings.TrimPrefix(cmd.Use, cmd.Name())
 }
 
 func versionCommand() *cobra.Command {

@@ -56,6 +56,7 @@ var kinds = map[string]error{
 	"refused":      efs.ErrRefused,
 	"conflict":     efs.ErrConflict,
 	"precondition": efs.ErrPrecondition,
+	"unsupported":  efs.ErrUnsupported,
 }
 
 // failure turns an error into what crosses the socket.

@@ -19,6 +19,9 @@ import (
 // where nobody says otherwise.
 const DefaultDeletionWait = local.DefaultDeletionWait
 
+// LocalProvider is the name of the KMS that every server has.
+const LocalProvider = local.Name
+
 // KeyStatus is a master key and what depends on it.
 type KeyStatus struct {
 	efs.KeyInfo
@@ -113,6 +116,21 @@ func (n *Node) FindKey(ctx context.Context, id string) ([]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// ProviderOf returns the provider that has a master key called id.
+// efs.ErrNotFound, or efs.ErrConflict where several have one.
+func (n *Node) ProviderOf(ctx context.Context, id string) (string, error) {
+	found, err := n.FindKey(ctx, id)
+	switch {
+	case err != nil:
+		return "", err
+	case len(found) == 0:
+		return "", fmt.Errorf("master key %q: %w in any KMS of this server (%s)", id, efs.ErrNotFound, strings.Join(n.Providers(), ", "))
+	case len(found) > 1:
+		return "", fmt.Errorf("%w: several KMSs have a key %s (%s): name the provider", efs.ErrConflict, id, strings.Join(found, ", "))
+	}
+	return found[0], nil
 }
 
 // DescribeKey tells about one master key, in whatever state it is.
