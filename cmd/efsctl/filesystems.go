@@ -10,16 +10,24 @@ import (
 )
 
 func (c *ctl) createFSCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "create-fs NAME",
-		Short:   "Make a file system with keys of its own",
-		Long:    "Make a file system with keys, names and users of its own. NAME has 2 to 63\nlower-case letters, digits and dashes. It is made wholly or not at all.",
-		Example: "  efsctl create-fs user-data",
+	var set []string
+	cmd := &cobra.Command{
+		Use:   "create-fs NAME [--set KEY=VALUE]...",
+		Short: "Make a file system with keys of its own",
+		Long: `Make a file system with keys, names and users of its own. NAME has 2 to 63
+lower-case letters, digits and dashes. It is made wholly or not at all.
+
+--set changes the policy that it begins with: the keys are those of
+efsctl policy, and fan_out (2 or 3 levels of directories), which stays as it is
+made.`,
+		Example: "  efsctl create-fs user-data\n  efsctl create-fs archive --set compression=zstd --set inline_limit=4KiB",
 		Args:    args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.client(cmd).CreateFS(cmd.Context(), args[0])
+			return c.client(cmd).CreateFS(cmd.Context(), args[0], set...)
 		},
 	}
+	setFlag(cmd, &set)
+	return cmd
 }
 
 func (c *ctl) deleteFSCommand() *cobra.Command {

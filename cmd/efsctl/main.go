@@ -127,6 +127,7 @@ func rootCommand() *cobra.Command {
 		c.grantCommand(), c.revokeGrantCommand(), c.listGrantsCommand(),
 		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
 		c.rotateCommand(), c.rotateKMSCommand(),
+		c.policyCommand(), c.quotaCommand(), c.retireEpochCommand(), c.resealCommand(), c.jobsCommand(),
 		c.fsckCommand(), c.resolveCommand(), versionCommand(),
 	)
 	return cmd

@@ -29,9 +29,10 @@ func (c *Client) Unseal(ctx context.Context, r UnsealRequest) error {
 	return err
 }
 
-// CreateFS makes a file system.
-func (c *Client) CreateFS(ctx context.Context, name string) error {
-	_, err := call[none](ctx, c, opCreateFS, FSRequest{FS: name})
+// CreateFS makes a file system, with what set, KEY=VALUE each, changes in the
+// default policy.
+func (c *Client) CreateFS(ctx context.Context, name string, set ...string) error {
+	_, err := call[none](ctx, c, opCreateFS, SetPolicyRequest{FS: name, Set: set})
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/fsys"
+	"github.com/efs-project/efs/internal/policyset"
 )
 
 type none struct{}
@@ -32,6 +33,16 @@ var operations = map[string]operation{
 	opRotateKMS: typed(rotateKMS),
 	opEpochs:    typed(epochs),
 
+	opPolicy:      typed(policyHistory),
+	opSetPolicy:   typed(setPolicy),
+	opQuotas:      typed(quotas),
+	opSetQuota:    typed(setQuota),
+	opRetireEpoch: typed(retireEpoch),
+	opReseal:      typed(reseal),
+	opJobs:        typed(jobs),
+	opWaitJob:     typed(waitJob),
+	opCancelJob:   typed(cancelJob),
+
 	opGrant:       typed(grant),
 	opRevokeGrant: typed(revokeGrant),
 	opListGrants:  typed(listGrants),
@@ -55,8 +66,12 @@ func unseal(ctx context.Context, s *Server, _ *stream, r UnsealRequest) (any, er
 	return none{}, s.node.Unseal(ctx, r.StarterKey)
 }
 
-func createFS(ctx context.Context, s *Server, out *stream, r FSRequest) (any, error) {
-	return none{}, s.node.CreateFS(ctx, r.FS, out.line)
+func createFS(ctx context.Context, s *Server, out *stream, r SetPolicyRequest) (any, error) {
+	policy, err := policyset.Apply(efs.DefaultPolicy(), r.Set)
+	if err != nil {
+		return nil, err
+	}
+	return none{}, s.node.CreateFSWith(ctx, r.FS, policy, out.line)
 }
 
 func deleteFS(ctx context.Context, s *Server, out *stream, r FSRequest) (any, error) {

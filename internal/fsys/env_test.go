@@ -30,6 +30,7 @@ type env struct {
 	id     efs.ID
 	ring   *keyring.Keyring
 	keys   *keyring.Keys
+	kms    efs.KMS
 	policy efs.Policy
 	index  bolt.Options
 	files  dir.Options
@@ -83,6 +84,7 @@ func (e *env) openRing() {
 	e.check(err)
 	_, err = kms.CreateKey(ctx, "default", efs.KeyOptions{})
 	e.check(err)
+	e.kms = kms
 	e.ring, err = keyring.Open(e.path("keys.db"), map[string]efs.KMS{"local": kms}, keyring.Options{})
 	e.check(err)
 }

@@ -37,6 +37,12 @@ type FS struct {
 	accounting sync.RWMutex // held for reading by transactions, for writing by who changes quotas
 	quotas     atomic.Pointer[quotas]
 
+	policies sync.Mutex    // held by who sets a policy or begins a job
+	intended *policyRecord // whose keys are there already; nil: none
+	ending   atomic.Int64  // the epoch that is being retired; 0: none
+	jobs     jobs
+	onChange atomic.Pointer[func()]
+
 	contents contents // contents in use by this process
 	work     work     // what the background has to do
 	anchoring
@@ -71,7 +77,7 @@ func Create(ctx context.Context, o Options) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPolicy(o.Policy); err != nil {
+	if err := CheckPolicy(o.Policy); err != nil {
 		return nil, err
 	}
 	fs.policy.Store(&o.Policy)
@@ -79,7 +85,7 @@ func Create(ctx context.Context, o Options) (*FS, error) {
 	root := efs.Key{Space: efs.SpacePlaces, Bytes: o.ID[:]}
 	t.t.Checks = []efs.Check{{Kind: efs.CheckVersion, Key: root}}
 	t.put(efs.SpacePlaces, o.ID[:], place{Created: t.now})
-	t.put(efs.SpaceMeta, policyKey(o.Policy.Version), o.Policy)
+	t.put(efs.SpaceMeta, policyKey(o.Policy.Version), policyRecord{Policy: o.Policy, Changed: t.now})
 	switch _, err := t.commit(ctx); {
 	case errors.Is(err, efs.ErrConflict):
 		return nil, fmt.Errorf("making file system '%s': %w", o.Name, efs.ErrExists)
@@ -133,6 +139,7 @@ func assemble(o Options) (*FS, error) {
 		fs.limits = defaultNames
 	}
 	fs.quotas.Store(&quotas{})
+	fs.jobs.init()
 	fs.contents.init()
 	fs.work.init()
 	var err error
@@ -162,8 +169,10 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 		return nil, err
 	}
 	fs.policy.Store(&policy)
-	if err := fs.loadQuotas(ctx); err != nil {
-		return nil, err
+	for _, load := range []func(context.Context) error{fs.resumePolicy, fs.loadQuotas, fs.loadJobs} {
+		if err := load(ctx); err != nil {
+			return nil, err
+		}
 	}
 	leftovers, err := fs.leftovers(ctx)
 	if err != nil {
@@ -171,6 +180,16 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 	}
 	fs.work.start(fs, leftovers)
 	return fs, nil
+}
+
+// OnChange has fn called whenever the policy has changed, so that a copy for
+// people can be written anew. It replaces what was set before.
+func (fs *FS) OnChange(fn func()) { fs.onChange.Store(&fn) }
+
+func (fs *FS) changed() {
+	if fn := fs.onChange.Load(); fn != nil {
+		(*fn)()
+	}
 }
 
 // ready is nil while the file system may be used.

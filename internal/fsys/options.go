@@ -31,6 +31,8 @@ type Keys interface {
 	Restage(ctx context.Context, stages []efs.StagePolicy) (epoch int, err error)
 	Epoch() int
 	Epochs() []keyring.EpochInfo
+	// EpochOf tells whose epoch's key a slot names, if any's.
+	EpochOf(slot [16]byte) (epoch int, ok bool)
 	Retire(ctx context.Context, epoch int) error
 	DestroyEpoch(ctx context.Context, epoch int) error
 

@@ -22,17 +22,25 @@ func policyKey(version int) []byte {
 // maxInline bounds the inline limit: what is inline is read and sealed whole.
 const maxInline = 1 << 20
 
-func checkPolicy(p efs.Policy) error {
+// maxStages bounds the stages of a policy: each seals every byte once more.
+const maxStages = 4
+
+// CheckPolicy judges whether a policy holds together: efs.ErrBadInput. Whether
+// its keys are there is not looked at.
+func CheckPolicy(p efs.Policy) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: policy: "+format, append([]any{efs.ErrBadInput}, args...)...)
 	}
 	if p.Version < 1 {
 		return bad("version %d, the first is 1", p.Version)
 	}
-	if len(p.Stages) == 0 || len(p.Stages) > seal.MaxStages {
-		return bad("%d stages, 1 to %d are allowed", len(p.Stages), seal.MaxStages)
+	if len(p.Stages) == 0 || len(p.Stages) > maxStages {
+		return bad("%d stages, 1 to %d are allowed", len(p.Stages), maxStages)
 	}
 	for _, st := range p.Stages {
+		if st.Provider == "" || st.KeyID == "" {
+			return bad("a stage without a provider or a key, such as local/default")
+		}
 		if _, err := suite(st.Algorithm); err != nil {
 			return err
 		}
@@ -49,7 +57,8 @@ func checkPolicy(p efs.Policy) error {
 	if s := p.SegmentSize; s < seal.MinSegmentSize || s > seal.MaxSegmentSize || s&(s-1) != 0 {
 		return bad("segment size of %d bytes, a power of two from %d to %d is needed", s, seal.MinSegmentSize, seal.MaxSegmentSize)
 	}
-	return nil
+	_, err := ParseUnitPattern(p.ErasureUnit)
+	return err
 }
 
 func suite(algorithm string) (seal.Suite, error) {
@@ -103,5 +112,5 @@ func (fs *FS) newestPolicy(ctx context.Context) (p efs.Policy, err error) {
 	if after == nil {
 		return p, fmt.Errorf("file system '%s': %w: its index has no policy", fs.o.Name, efs.ErrDamaged)
 	}
-	return p, checkPolicy(p)
+	return p, CheckPolicy(p)
 }

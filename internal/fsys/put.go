@@ -192,6 +192,7 @@ func (p *put) small(ctx context.Context, plain []byte) error {
 			return err
 		}
 		how.fill(e, info, true)
+		t.epoch = how.epoch
 		t.raw(efs.SpaceInline, id[:], sealed)
 		return p.commit(ctx, s, t, e)
 	})

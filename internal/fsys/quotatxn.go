@@ -124,6 +124,9 @@ func (t *txn) charge() error {
 	if !t.counts {
 		return nil
 	}
+	if t.epoch != 0 && int64(t.epoch) == t.fs.ending.Load() {
+		return fmt.Errorf("%w: the keys of epoch %d are being retired", efs.ErrConflict, t.epoch)
+	}
 	if t.fs.quotas.Load() != t.quotas {
 		return fmt.Errorf("%w: a quota", efs.ErrConflict)
 	}

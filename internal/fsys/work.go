@@ -61,6 +61,7 @@ func (w *work) start(fs *FS, leftovers []efs.ID) {
 	w.wg.Go(func() { fs.every(trimEvery, "trimming the change log", fs.trim) })
 	w.wg.Go(func() { fs.every(purgeEvery, "purging the quarantine", fs.purge) })
 	w.wg.Go(fs.countUsers)
+	w.wg.Go(fs.doJobs)
 	w.wg.Go(func() { fs.tend(&w.flush, "sorting changed names", fs.flushNames) })
 	w.wg.Go(func() { fs.tend(&w.merge, "merging sorted names", fs.mergeNames) })
 	w.wg.Go(func() {

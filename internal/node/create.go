@@ -21,8 +21,17 @@ import (
 // next start. progress may be nil. Errors: efs.ErrBadInput (name), efs.ErrExists, efs.ErrSealed,
 // efs.ErrNoSpace.
 func (n *Node) CreateFS(ctx context.Context, name string, progress func(line string)) error {
+	return n.CreateFSWith(ctx, name, efs.DefaultPolicy(), progress)
+}
+
+// CreateFSWith is CreateFS with another policy than the default one.
+// efs.ErrBadInput if that does not hold together, and what its KMSs answer.
+func (n *Node) CreateFSWith(ctx context.Context, name string, policy efs.Policy, progress func(line string)) error {
 	if !efs.ValidFSName(name) {
 		return fmt.Errorf("file system name %q: 2 to 63 lower-case letters, digits and dashes, beginning with a letter or digit: %w", name, efs.ErrBadInput)
+	}
+	if err := fsys.CheckPolicy(policy); err != nil {
+		return err
 	}
 	if progress == nil {
 		progress = func(string) {}
@@ -41,7 +50,7 @@ func (n *Node) CreateFS(ctx context.Context, name string, progress func(line str
 		return err
 	}
 	// Once begun it is finished or undone, whatever becomes of the caller.
-	f, err := n.build(context.WithoutCancel(ctx), rec, progress)
+	f, err := n.build(context.WithoutCancel(ctx), rec, policy, progress)
 	if err == nil {
 		rec.Phase = phaseReady
 		if err = registry.put(rec); err != nil {
@@ -90,7 +99,7 @@ func (n *Node) free(rec fsRecord) error {
 }
 
 // build makes everything that belongs to a file system and opens it.
-func (n *Node) build(ctx context.Context, rec fsRecord, progress func(string)) (f *FileSystem, err error) {
+func (n *Node) build(ctx context.Context, rec fsRecord, policy efs.Policy, progress func(string)) (f *FileSystem, err error) {
 	p := &parts{places: n.cfg.places(rec.Name)}
 	defer func() {
 		if err != nil {
@@ -102,7 +111,7 @@ func (n *Node) build(ctx context.Context, rec fsRecord, progress func(string)) (
 	}
 	progress(fmt.Sprintf("Creating AES key '%s'", filepath.Join(p.places.system, "aes.key")))
 	progress(fmt.Sprintf("Creating filename salt '%s'", filepath.Join(p.places.system, "filename-salt")))
-	if p.keys, err = n.secrets().ring.Create(ctx, rec.ID, rec.Name, efs.DefaultPolicy().Stages); err != nil {
+	if p.keys, err = n.secrets().ring.Create(ctx, rec.ID, rec.Name, policy.Stages); err != nil {
 		return nil, err
 	}
 	sealer, err := fsys.HeadSealer(rec.ID, p.keys)
@@ -112,10 +121,12 @@ func (n *Node) build(ctx context.Context, rec fsRecord, progress func(string)) (
 	if p.index, err = bolt.Create(p.places.index, rec.ID, sealer, bolt.Options{}); err != nil {
 		return nil, err
 	}
-	if p.blobs, err = dir.Create(p.places.files, dir.Options{}); err != nil {
+	if p.blobs, err = dir.Create(p.places.files, dir.Options{FanOut: policy.FanOut}); err != nil {
 		return nil, err
 	}
-	if p.fs, err = fsys.Create(ctx, p.options(n, rec)); err != nil {
+	options := p.options(n, rec)
+	options.Policy = policy
+	if p.fs, err = fsys.Create(ctx, options); err != nil {
 		return nil, err
 	}
 	users, err := access.Create(ctx, rec.Name, p.fs)

@@ -56,7 +56,7 @@ func (p *parts) close() error {
 func (p *parts) options(n *Node, rec fsRecord) fsys.Options {
 	return fsys.Options{
 		ID: rec.ID, Name: rec.Name, Index: p.index, Blobs: p.blobs, Keys: p.keys,
-		Policy: efs.DefaultPolicy(), Anchor: n.secrets().ring,
+		Anchor:         n.secrets().ring,
 		AcceptRollback: slices.Contains(n.cfg.AcceptRollback, rec.Name),
 		Logger:         n.log, Clock: n.clock,
 	}
@@ -112,6 +112,7 @@ func (n *Node) serve(rec fsRecord, p *parts, users *access.Directory) *FileSyste
 	f := &FileSystem{FS: p.fs, Users: users, Created: rec.Created, parts: *p}
 	n.watchUsers(n.secrets(), users)
 	p.keys.OnChange(func() { n.exportKeys(p.keys, p.places.system) })
+	f.watchPolicy(n.log)
 	return f
 }
 

@@ -34,7 +34,7 @@ func TestCreationCutOff(t *testing.T) {
 					panic(p)
 				}
 			}()
-			f, err := n.build(context.Background(), rec, func(string) {
+			f, err := n.build(context.Background(), rec, efs.DefaultPolicy(), func(string) {
 				if said == step {
 					panic(cut) // as a crash would: nothing is undone
 				}
