@@ -15,6 +15,7 @@ import (
 	"github.com/efs-project/efs/internal/accesslog"
 	"github.com/efs-project/efs/internal/admin"
 	"github.com/efs-project/efs/internal/config"
+	"github.com/efs-project/efs/internal/contentcache"
 	"github.com/efs-project/efs/internal/kms/open"
 	"github.com/efs-project/efs/internal/node"
 	"github.com/efs-project/efs/internal/prompt"
@@ -118,23 +119,28 @@ func serve(cmd *cobra.Command, rollback []string) error {
 		closeAll(listeners)
 		return err
 	}
-	n, err := openNode(cmd.Context(), cfg, providers, rollback, log)
+	cache, err := openCache(cfg, log)
 	if err != nil {
 		closeAll(listeners)
 		return errors.Join(err, open.Close(providers))
+	}
+	n, err := openNode(cmd.Context(), cfg, providers, cache, rollback, log)
+	if err != nil {
+		closeAll(listeners)
+		return errors.Join(err, closeCache(cache), open.Close(providers))
 	}
 	err = runNode(cmd.Context(), n, cfg, listeners, log, requests)
 	if cerr := n.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("stopping: %w", cerr))
 	}
-	err = errors.Join(err, open.Close(providers))
+	err = errors.Join(err, closeCache(cache), open.Close(providers))
 	if err == nil {
 		log.Info("stopped")
 	}
 	return err
 }
 
-func openNode(ctx context.Context, cfg *config.Config, providers map[string]efs.KMS, rollback []string, log *slog.Logger) (*node.Node, error) {
+func openNode(ctx context.Context, cfg *config.Config, providers map[string]efs.KMS, cache *contentcache.Cache, rollback []string, log *slog.Logger) (*node.Node, error) {
 	source := starter.DefaultSource()
 	source.File = cfg.Starter.KeyFile
 	if cfg.Starter.Keyring != "" {
@@ -149,11 +155,12 @@ func openNode(ctx context.Context, cfg *config.Config, providers map[string]efs.
 	if err != nil {
 		return nil, keyError(err)
 	}
-	return node.New(ctx, node.Config{
+	n, err := node.New(ctx, node.Config{
 		Root:           cfg.Root,
 		Storage:        node.Storage(cfg.Storage),
 		Key:            key,
 		Providers:      providers,
+		Cache:          cache,
 		KMS:            node.KMSConfig{KeyTTL: cfg.KMS.KeyTTL, OutageGrace: cfg.KMS.OutageGrace, Timeout: cfg.KMS.Timeout},
 		Hostnames:      cfg.Server.Hostnames,
 		TLSCert:        cfg.Server.TLSCert,
@@ -161,6 +168,10 @@ func openNode(ctx context.Context, cfg *config.Config, providers map[string]efs.
 		AcceptRollback: rollback,
 		Logger:         log,
 	})
+	if errors.Is(err, efs.ErrBadInput) {
+		return nil, usageError{err} // of what was configured: nothing else is put in yet
+	}
+	return n, err
 }
 
 // keyError marks errors of a starter key that is given wrongly, which another

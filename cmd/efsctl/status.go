@@ -47,6 +47,10 @@ func printStatus(cmd *cobra.Command, s node.Status) error {
 			[]string{"", "until " + c.NotAfter.Format(time.DateOnly)},
 			[]string{"Sessions:", fmt.Sprint(s.Sessions)})
 	}
+	if c := s.Cache; c != nil {
+		rows = append(rows, []string{"Cache:", fmt.Sprintf("%d decrypted files in %s of %s, %d hits, %d misses",
+			c.Files, bytesText(c.Bytes), bytesText(c.Size), c.Hits, c.Misses)})
+	}
 	if err := table(cmd.OutOrStdout(), rows); err != nil {
 		return err
 	}

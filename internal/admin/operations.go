@@ -28,6 +28,7 @@ var operations = map[string]operation{
 	opRemoveKey:  typed(removeKey),
 	opFsck:       typed(fsck),
 	opResolve:    typed(resolve),
+	opClearCache: typed(clearCache),
 
 	opRotate:    typed(rotate),
 	opRotateKMS: typed(rotateKMS),

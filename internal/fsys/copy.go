@@ -45,7 +45,7 @@ func (fs *FS) Copy(ctx context.Context, from, to string, o CopyOptions) (PutResu
 }
 
 func (fs *FS) copyFile(ctx context.Context, src, dst []string, o *CopyOptions) (PutResult, error) {
-	f, err := fs.Open(ctx, join(src))
+	f, err := fs.openPath(ctx, join(src), nil)
 	if err != nil {
 		return PutResult{}, err
 	}

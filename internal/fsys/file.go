@@ -17,6 +17,7 @@ import (
 type File struct {
 	fs    *FS
 	entry efs.Entry
+	cache Cache  // nil: none is used
 	parts []part // in the order of the entry's extents
 	close sync.Once
 
@@ -27,9 +28,10 @@ type File struct {
 // part is an extent, opened: plain if it was inline.
 type part struct {
 	efs.Extent
-	plain []byte
-	blob  efs.Blob
-	r     *seal.ReaderAt
+	plain  []byte
+	cached Cached // that plain belongs to; nil: to the file
+	blob   efs.Blob
+	r      *seal.ReaderAt
 }
 
 // openTries bounds how often an entry is looked up again because its content
@@ -39,6 +41,11 @@ const openTries = 10
 // Open opens the file at path. Nothing deletes its contents before Close.
 // efs.ErrNotFound, efs.ErrIsDir, efs.ErrDamaged.
 func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
+	return fs.openPath(ctx, path, fs.o.Cache)
+}
+
+// openPath is Open with the given cache, or none.
+func (fs *FS) openPath(ctx context.Context, path string, cache Cache) (*File, error) {
 	segs, err := ParsePath(path)
 	if err != nil {
 		return nil, err
@@ -56,7 +63,7 @@ func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
 		if s.entry.Kind != efs.KindFile {
 			return nil, fmt.Errorf("%w: '%s'", efs.ErrIsDir, s.path())
 		}
-		f, err := fs.openFile(ctx, s.entry)
+		f, err := fs.openCached(ctx, s.entry, cache)
 		if !errors.Is(err, efs.ErrNotFound) {
 			return f, err
 		}
@@ -66,13 +73,21 @@ func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
 
 // openFile opens the contents of e. efs.ErrNotFound if one is gone.
 func (fs *FS) openFile(ctx context.Context, e *efs.Entry) (*File, error) {
-	f := &File{fs: fs, entry: *e}
+	return fs.openCached(ctx, e, nil)
+}
+
+// openCached is openFile by way of a cache, unless that is nil.
+func (fs *FS) openCached(ctx context.Context, e *efs.Entry, cache Cache) (*File, error) {
+	f := &File{fs: fs, entry: *e, cache: cache}
 	if f.parts = f.one[:]; len(e.Extents) != 1 {
 		f.parts = make([]part, len(e.Extents))
 	}
 	fs.contents.pin(e.Extents)
 	for i, x := range e.Extents {
 		f.parts[i].Extent = x
+		if cache != nil && f.fromCache(&f.parts[i]) {
+			continue
+		}
 		if err := f.openPart(ctx, &f.parts[i]); err != nil {
 			f.Close()
 			return nil, err
@@ -124,7 +139,11 @@ func (f *File) openInline(ctx context.Context, p *part) error {
 		return damaged(id, err)
 	}
 	p.plain = plain
-	return f.agree(p, trailer)
+	if err := f.agree(p, trailer); err != nil {
+		return err
+	}
+	f.keep(p)
+	return nil
 }
 
 // agree compares a trailer with the entry.
@@ -212,6 +231,14 @@ func (f *File) WriteRange(w io.Writer, off, n int64) error {
 	whole := off == 0 && n == f.entry.Size
 	for i := range f.parts {
 		p := &f.parts[i]
+		if whole {
+			if done, err := f.writeCached(w, p); done || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		from, to := max(off, p.Offset), min(off+n, p.Offset+p.Length)
 		if from < to {
 			if err := p.writeRange(w, from-p.Offset, to-from); err != nil {
@@ -276,7 +303,12 @@ func (f *File) Close() error {
 	f.close.Do(func() {
 		for i := range f.parts {
 			p := &f.parts[i]
-			clear(p.plain)
+			if p.cached != nil {
+				p.cached.Release()
+			} else {
+				clear(p.plain)
+			}
+			p.plain = nil
 			if p.r != nil {
 				err = errors.Join(err, p.r.Close())
 			}

@@ -197,7 +197,11 @@ func (fs *FS) ready() error {
 	if fs.work.closed() {
 		return fmt.Errorf("file system '%s' is closed: %w", fs.o.Name, efs.ErrStopped)
 	}
-	return fs.o.Keys.Live()
+	err := fs.o.Keys.Live()
+	if err != nil && fs.o.Cache != nil {
+		fs.o.Cache.Clear() // what may not be decrypted may not be kept so either
+	}
+	return err
 }
 
 // now is the time of what is written, Unix time in microseconds.

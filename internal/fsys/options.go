@@ -66,6 +66,7 @@ type Options struct {
 	Keys           Keys
 	Policy         efs.Policy // for Create; Open reads the policy from the index
 	Anchor         Anchor     // nil: none is kept
+	Cache          Cache      // of decrypted contents; nil: none
 	AcceptRollback bool       // go on with an index older than its anchor
 	Logger         *slog.Logger
 	Clock          func() time.Time // nil: time.Now

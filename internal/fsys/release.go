@@ -52,6 +52,7 @@ func (fs *FS) deleteContents(ctx context.Context, queue []efs.Release) (int, err
 	if len(t.Unqueue) == 0 {
 		return 0, nil
 	}
+	fs.dropCached(t.Unqueue) // again: somebody may have read it since it was dropped
 	_, err := fs.o.Index.Commit(ctx, &t)
 	return len(t.Unqueue), err
 }

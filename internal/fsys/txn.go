@@ -194,6 +194,7 @@ func (t *txn) commit(ctx context.Context) (efs.Committed, error) {
 	}
 	t.namesKept(ctx)
 	if len(t.t.Release) > 0 {
+		t.fs.dropCached(t.t.Release)
 		t.fs.kickReleases()
 	}
 	t.remember(c.Revision)

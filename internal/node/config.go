@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/contentcache"
 	"github.com/efs-project/efs/internal/starter"
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +37,10 @@ type Config struct {
 	// use. Whoever opened them closes them, after the node.
 	Providers map[string]efs.KMS
 	KMS       KMSConfig
+
+	// Cache keeps decrypted files; nil: none are kept. Whoever opened it closes
+	// it, after the node.
+	Cache *contentcache.Cache
 
 	Hostnames      []string         // in the server's own certificate, besides the usual
 	TLSCert        string           // PEM file given instead of the server's own certificate

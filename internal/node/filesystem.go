@@ -13,6 +13,7 @@ import (
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/blob/dir"
+	"github.com/efs-project/efs/internal/contentcache"
 	"github.com/efs-project/efs/internal/fsys"
 	"github.com/efs-project/efs/internal/index/bolt"
 	"github.com/efs-project/efs/internal/keyring"
@@ -36,11 +37,15 @@ type parts struct {
 	index  *bolt.Index
 	blobs  *dir.Store
 	fs     *fsys.FS
+	cache  *contentcache.View // nil: none
 	places places
 }
 
 func (p *parts) close() error {
 	var errs []error
+	if p.cache != nil {
+		p.cache.Close()
+	}
 	if p.fs != nil {
 		errs = append(errs, p.fs.Close())
 	}
@@ -54,12 +59,17 @@ func (p *parts) close() error {
 }
 
 func (p *parts) options(n *Node, rec fsRecord) fsys.Options {
-	return fsys.Options{
+	o := fsys.Options{
 		ID: rec.ID, Name: rec.Name, Index: p.index, Blobs: p.blobs, Keys: p.keys,
 		Anchor:         n.secrets().ring,
 		AcceptRollback: slices.Contains(n.cfg.AcceptRollback, rec.Name),
 		Logger:         n.log, Clock: n.clock,
 	}
+	if n.cfg.Cache != nil {
+		p.cache = n.cfg.Cache.For(rec.ID, p.keys.Live)
+		o.Cache = p.cache
+	}
+	return o
 }
 
 // openFS opens a registered file system from what lies on its volumes.

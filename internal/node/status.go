@@ -27,6 +27,7 @@ type Status struct {
 	Sessions    int               `json:"sessions"`
 	Certificate *CertificateState `json:"certificate,omitempty"`
 	FileSystems []FSStatus        `json:"file_systems"`
+	Cache       *CacheStats       `json:"cache,omitempty"`
 	Problems    []string          `json:"problems,omitempty"` // what did not fit at start
 }
 
@@ -64,7 +65,7 @@ func (n *Node) Status(ctx context.Context) Status {
 	_, reasons := n.Ready()
 	s := Status{
 		State: n.State(), Reasons: reasons, Root: n.cfg.Root, Version: version.String(),
-		Instance: n.instance, Started: n.started.UTC(), FileSystems: n.ListFS(ctx),
+		Instance: n.instance, Started: n.started.UTC(), FileSystems: n.ListFS(ctx), Cache: n.CacheStats(),
 	}
 	n.mu.RLock()
 	s.Problems = slices.Clone(n.problems)

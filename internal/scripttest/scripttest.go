@@ -9,7 +9,8 @@
 //	                  key in starter.key, and wait until it serves; its log is server.log
 //	sealed [ARG…]     the same without a key; waits until it is alive
 //	crash             end that server with SIGKILL
-//	stop              end it with SIGTERM and wait for its exit code 0
+//	terminate         end it with SIGTERM and wait for its exit code 0
+//	                  (stop is testscript's own, and ends the script)
 //	exits CODE CMD …  run a command that must end with that exit code
 package scripttest
 
@@ -23,11 +24,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/efs-project/efs/test/kit"
 )
@@ -39,6 +42,7 @@ const (
 
 // Run runs the scripts in dir.
 func Run(t *testing.T, dir string) {
+	noStop(t, dir)
 	bin := filepath.Dir(kit.Bin(t, "efs-server"))
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
@@ -46,14 +50,34 @@ func Run(t *testing.T, dir string) {
 		RequireUniqueNames:  true,
 		Setup:               func(env *testscript.Env) error { return setup(env, bin) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await":  await,
-			"serve":  func(ts *testscript.TestScript, neg bool, args []string) { start(ts, neg, args, true) },
-			"sealed": func(ts *testscript.TestScript, neg bool, args []string) { start(ts, neg, args, false) },
-			"crash":  func(ts *testscript.TestScript, neg bool, args []string) { end(ts, neg, args, syscall.SIGKILL) },
-			"stop":   func(ts *testscript.TestScript, neg bool, args []string) { end(ts, neg, args, syscall.SIGTERM) },
-			"exits":  exits,
+			"await":     await,
+			"serve":     func(ts *testscript.TestScript, neg bool, args []string) { start(ts, neg, args, true) },
+			"sealed":    func(ts *testscript.TestScript, neg bool, args []string) { start(ts, neg, args, false) },
+			"crash":     func(ts *testscript.TestScript, neg bool, args []string) { end(ts, neg, args, syscall.SIGKILL) },
+			"terminate": func(ts *testscript.TestScript, neg bool, args []string) { end(ts, neg, args, syscall.SIGTERM) },
+			"exits":     exits,
 		},
 	})
+}
+
+// noStop refuses scripts with testscript's own stop, behind which nothing
+// would be run: terminate is what was meant.
+func noStop(t *testing.T, dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		script, err := txtar.ParseFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(script.Comment)) {
+			if strings.TrimSpace(line) == "stop" {
+				t.Errorf("%s: stop would end the script: use terminate to end the server", name)
+			}
+		}
+	}
 }
 
 func setup(env *testscript.Env, bin string) error {
@@ -127,7 +151,7 @@ func firstOf(list string) string { return filepath.SplitList(list)[0] }
 func end(ts *testscript.TestScript, neg bool, args []string, sig syscall.Signal) {
 	p := ts.Value(serverKey{}).(*process)
 	if neg || len(args) > 0 || p.cmd == nil {
-		ts.Fatalf("usage: stop|crash, while a server runs")
+		ts.Fatalf("usage: terminate|crash, while a server runs")
 	}
 	ts.Check(p.cmd.Process.Signal(sig))
 	var err error
