@@ -174,7 +174,7 @@ func (c *Config) value(s *setting) string {
 	return tomlValue(v)
 }
 
-var secretOption = regexp.MustCompile(`(?i)(^|_)(token|pin|password|passphrase|secret|secret_id|secret_key|private_key|key)$`)
+var secretOption = regexp.MustCompile(`(?i)(^|_)(token|pin|password|passphrase|secret|secret_id|secret_key|private_key|access_key|api_key)$`)
 
 func (c *Config) printTables(b *strings.Builder, key string) {
 	for _, table := range maps(c.raw.Get(key)) {

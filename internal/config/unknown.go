@@ -93,15 +93,16 @@ func sorted(m map[string]any) []string {
 	return keys
 }
 
-// Names returns the names of a struct's settings, from its koanf tags. Those
-// of a field that is squashed are the struct's own.
+// Names returns the names of a struct's settings, from its koanf tags, those
+// of squashed structs among them.
 func Names(t reflect.Type) []string {
 	var out []string
 	for i := range t.NumField() {
-		tag, option, _ := strings.Cut(t.Field(i).Tag.Get("koanf"), ",")
+		f := t.Field(i)
+		tag, opts, _ := strings.Cut(f.Tag.Get("koanf"), ",")
 		switch {
-		case option == "squash":
-			out = append(out, Names(t.Field(i).Type)...)
+		case opts == "squash":
+			out = append(out, Names(f.Type)...)
 		case tag != "" && tag != "-":
 			out = append(out, tag)
 		}
