@@ -110,7 +110,9 @@ func (fs *FS) commitPolicy(ctx context.Context, next *policyRecord) error {
 		return fmt.Errorf("setting the policy: %w", err)
 	}
 	p := next.Policy
+	fs.erasing.gate.Lock() // what is made under the pattern of erasure units before is made
 	fs.policy.Store(&p)
+	fs.erasing.gate.Unlock()
 	fs.intended = nil
 	fs.changed()
 	fs.report("anchoring the policy", fs.setAnchor(ctx))
