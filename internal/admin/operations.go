@@ -30,9 +30,13 @@ var operations = map[string]operation{
 	opResolve:    typed(resolve),
 	opClearCache: typed(clearCache),
 
-	opRotate:    typed(rotate),
-	opRotateKMS: typed(rotateKMS),
-	opEpochs:    typed(epochs),
+	opRotate:      typed(rotate),
+	opRotateKMS:   typed(rotateKMS),
+	opEpochs:      typed(epochs),
+	opAuditShow:   typed(auditShow),
+	opAuditVerify: typed(auditVerify),
+	opAuditHead:   typed(auditHead),
+	opAuditKey:    typed(auditTakeKey),
 
 	opPolicy:      typed(policyHistory),
 	opSetPolicy:   typed(setPolicy),

@@ -87,9 +87,13 @@ const (
 	opFsck       = "fsck"
 	opResolve    = "resolve"
 
-	opRotate    = "rotate"
-	opRotateKMS = "rotate-kms"
-	opEpochs    = "epochs"
+	opRotate      = "rotate"
+	opRotateKMS   = "rotate-kms"
+	opEpochs      = "epochs"
+	opAuditShow   = "audit-show"
+	opAuditVerify = "audit-verify"
+	opAuditHead   = "audit-head"
+	opAuditKey    = "audit-take-key"
 
 	opGrant       = "grant"
 	opRevokeGrant = "revoke-grant"

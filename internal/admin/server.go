@@ -44,6 +44,7 @@ func NewServer(n *node.Node, root string, log *slog.Logger) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.handle),
 		ReadHeaderTimeout: 10 * time.Second,
+		ConnContext:       withPeer,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	return s, nil
@@ -103,7 +104,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	out := &stream{w: w, flush: http.NewResponseController(w)}
 	log := s.log.With(append([]any{"command", name}, subject(body)...)...)
 	start := time.Now()
-	result, err := op(r.Context(), s, out, body)
+	result, err := s.audited(r.Context(), name, body, func() (any, error) { return op(r.Context(), s, out, body) })
 	if err != nil {
 		log.Warn("admin command failed", "took", time.Since(start), "err", err)
 		out.send(Event{Error: failure(err)})

@@ -71,8 +71,9 @@ func parseIndexHead(raw []byte, p ed25519.PublicKey) (*IndexHead, error) {
 	return h, nil
 }
 
-// IndexAnchor returns the newest head of a file system's index that a sink
-// kept; false if none did, or none can be read back.
+// IndexAnchor returns the last head of a file system's index that a sink kept,
+// of several sinks the newest; false if none did, or none can be read back. The
+// last is not always the newest: an operator may have accepted an older index.
 func (l *Log) IndexAnchor(fs efs.ID) (efs.Head, bool) {
 	if l == nil {
 		return efs.Head{}, false
@@ -91,11 +92,14 @@ func (l *Log) IndexAnchor(fs efs.ID) (efs.Head, bool) {
 		if err != nil {
 			l.o.Logger.Error("heads of indexes not read", "from", sink.Name(), "err", err)
 		}
+		var last *IndexHead
 		for _, raw := range all {
-			h, err := parseIndexHead(raw, p)
-			if err == nil && h.FS == fs && h.Root == l.root && (newest == nil || h.Revision >= newest.Revision) {
-				newest = h
+			if h, err := parseIndexHead(raw, p); err == nil && h.FS == fs && h.Root == l.root {
+				last = h
 			}
+		}
+		if last != nil && (newest == nil || last.Revision > newest.Revision) {
+			newest = last
 		}
 	}
 	if newest == nil {

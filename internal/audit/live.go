@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,34 +18,32 @@ var ErrKeyTaken = fmt.Errorf("the first key of the audit log was taken out of th
 
 // Checkpoint signs a head behind all events so far and keeps it everywhere.
 func (l *Log) Checkpoint(ctx context.Context) error {
+	_, err := l.SignHead(ctx)
+	return err
+}
+
+// SignHead is Checkpoint that returns the head's line, without its end.
+func (l *Log) SignHead(ctx context.Context) ([]byte, error) {
 	if l == nil {
-		return nil
-	}
-	mark := Event{Op: "audit.checkpoint"} // after it a head is never one too many
-	if err := l.Commit(ctx, mark); err != nil {
-		return err
+		return nil, errOff
 	}
 	l.mu.Lock()
 	l.headWanted = true
 	l.mu.Unlock()
 	if err := l.Sync(ctx); err != nil {
-		return err
+		return nil, err
+	}
+	l.mu.Lock()
+	head := l.lastHead
+	l.mu.Unlock()
+	if head == nil {
+		return nil, fmt.Errorf("the head of an audit log without lines: %w", efs.ErrNotFound)
 	}
 	l.handOn()
-	return nil
+	return bytes.TrimRight(head, "\n"), nil
 }
 
-// firstKey returns the key of line 1, nil if it was taken.
-func firstKey(box Box) ([]byte, error) {
-	key, err := box.Get(secretFirst)
-	if errors.Is(err, efs.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the first key of the audit log: %w", err)
-	}
-	return key, nil
-}
+var errOff = fmt.Errorf("the audit log is switched off (audit.enabled): %w", efs.ErrNotFound)
 
 // BoxCheck is a Check of the log in dir with the keys in box. The first key is
 // nil if it was taken.
@@ -74,7 +73,7 @@ func BoxCheck(box Box, dir string) (Check, error) {
 // it was taken; it is wiped.
 func (l *Log) Verify(ctx context.Context, first []byte, heads [][]byte) (*Report, error) {
 	if l == nil {
-		return nil, fmt.Errorf("the audit log is switched off: %w", efs.ErrNotFound)
+		return nil, errOff
 	}
 	if err := l.Sync(ctx); err != nil {
 		l.o.Logger.Warn("verifying an audit log that cannot be written", "err", err)
@@ -115,7 +114,7 @@ func (l *Log) end() (path string, size int64) {
 // before it is removed. ErrKeyTaken.
 func (l *Log) TakeKey(ctx context.Context, show func(key []byte) error) error {
 	if l == nil {
-		return fmt.Errorf("the audit log is switched off: %w", efs.ErrNotFound)
+		return errOff
 	}
 	key, err := firstKey(l.box)
 	if err != nil {
@@ -134,7 +133,7 @@ func (l *Log) TakeKey(ctx context.Context, show func(key []byte) error) error {
 	if err := show(key); err != nil {
 		return err
 	}
-	if err := l.box.Delete(secretFirst); err != nil {
+	if err := l.box.Replace(secretFirst, []byte(taken)); err != nil {
 		return fmt.Errorf("removing the first key of the audit log: %w", err)
 	}
 	return nil
@@ -158,7 +157,7 @@ func (q *Query) takes(l *Line) bool {
 // durable now. It does not verify them.
 func (l *Log) Read(ctx context.Context, q Query, fn func(*Line) error) error {
 	if l == nil {
-		return fmt.Errorf("the audit log is switched off: %w", efs.ErrNotFound)
+		return errOff
 	}
 	_ = l.Sync(ctx) // what cannot be written cannot be read either
 	l.files.RLock()

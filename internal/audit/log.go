@@ -87,7 +87,8 @@ type Log struct {
 	suppressed uint64     // events of unknown callers beyond the rate
 	stats      Stats
 	closed     bool
-	headWanted bool   // by the next write
+	headWanted bool   // with the next write
+	lastHead   []byte // line of the newest head since the start
 	endPath    string // file that is written to
 	endSize    int64  // of it that is durable
 

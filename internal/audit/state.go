@@ -15,7 +15,8 @@ import (
 type Box interface {
 	Get(name string) ([]byte, error)
 	Put(name string, value []byte) error
-	Delete(name string) error
+	// Replace is Put that overwrites what was there before.
+	Replace(name string, value []byte) error
 	RootID() efs.ID
 }
 
@@ -59,14 +60,32 @@ func readState(box Box) (*state, error) {
 }
 
 func firstState(box Box) (*state, error) {
-	key, err := box.Get(secretFirst)
-	if errors.Is(err, efs.ErrNotFound) {
+	key, err := firstKey(box)
+	if err == nil && key == nil {
 		return nil, fmt.Errorf("the state of the audit log is missing: put .server/sealed/%s.sealed back from a backup: %w", secretState, efs.ErrDamaged)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &state{Format: 1, Seq: 1, Prev: make([]byte, sha256.Size), Key: key}, nil
+}
+
+// taken stands for a first key that was taken away.
+const taken = "taken"
+
+// firstKey returns the key of line 1, nil if it was taken.
+func firstKey(box Box) ([]byte, error) {
+	key, err := box.Get(secretFirst)
+	if err == nil && string(key) == taken {
+		return nil, nil
+	}
+	if err == nil && len(key) != secret.Size {
+		err = efs.ErrDamaged
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the first key of the audit log: %w", err)
 	}
-	return &state{Format: 1, Seq: 1, Prev: make([]byte, sha256.Size), Key: key}, nil
+	return key, nil
 }
 
 func (s *state) keep(box Box) error {
@@ -75,7 +94,7 @@ func (s *state) keep(box Box) error {
 		return fmt.Errorf("keeping the state of the audit log: %w", err)
 	}
 	defer secret.Wipe(b)
-	if err := box.Put(secretState, b); err != nil {
+	if err := box.Replace(secretState, b); err != nil {
 		return fmt.Errorf("keeping the state of the audit log: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"syscall"
@@ -58,7 +59,7 @@ func (l *Log) flush(headDue bool) {
 	l.batch = newBatch()
 	dropped, suppressed := l.dropped, l.suppressed
 	l.dropped, l.suppressed = 0, 0
-	headDue = headDue || l.headWanted
+	headWanted := l.headWanted
 	l.headWanted = false
 	l.mu.Unlock()
 	defer close(b.done)
@@ -66,7 +67,7 @@ func (l *Log) flush(headDue bool) {
 		b.err = fmt.Errorf("%w: %w", ErrUnavailable, failed)
 		return
 	}
-	if err := l.compose(b, dropped, suppressed, headDue); err != nil {
+	if err := l.compose(b, dropped, suppressed, headDue, headWanted); err != nil {
 		b.err = l.fail(err)
 		return
 	}
@@ -91,7 +92,7 @@ func (l *Log) flush(headDue bool) {
 
 // compose makes lines of a batch: what is missing first, then the events, then
 // a head if one is due.
-func (l *Log) compose(b *batch, dropped, suppressed uint64, headDue bool) error {
+func (l *Log) compose(b *batch, dropped, suppressed uint64, headDue, headWanted bool) error {
 	w, now := &l.w, l.o.Clock()
 	if dropped > 0 {
 		if err := l.line(gapBody(now, "audit.gap", fmt.Sprintf("%d events could not be recorded", dropped)), true); err != nil {
@@ -111,7 +112,7 @@ func (l *Log) compose(b *batch, dropped, suppressed uint64, headDue bool) error 
 		start = end
 	}
 	full := w.size+int64(len(w.out)) >= l.o.MaxSize // a file ends with a head
-	if w.since >= l.o.HeadLines || w.since > 0 && (headDue || full) {
+	if w.since >= l.o.HeadLines || w.since > 0 && (headDue || full) || headWanted {
 		return l.head(now)
 	}
 	return nil
@@ -243,6 +244,7 @@ func (l *Log) written() {
 	}
 	if w.headAt >= 0 {
 		l.stats.HeadSeq = w.headSeq
+		l.lastHead = bytes.Clone(w.out[w.headAt:w.headEnd])
 	}
 	l.mu.Unlock()
 	if w.headAt >= 0 {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/efs-project/efs/internal/audit"
 )
 
 // Validate reports every setting that cannot hold, each by its name.
@@ -82,9 +84,11 @@ func (c *Cache) validate() error {
 }
 
 func (a *Audit) validate() error {
+	_, sinks := audit.ParseSinks(a.Sinks)
 	return errors.Join(
 		atLeast("audit.max_size", a.MaxSize, 64<<10),
 		atLeast("audit.keep", a.Keep, 0),
+		sinks,
 	)
 }
 

@@ -42,6 +42,8 @@ type Config struct {
 	// it, after the node.
 	Cache *contentcache.Cache
 
+	Audit AuditConfig
+
 	Hostnames      []string         // in the server's own certificate, besides the usual
 	TLSCert        string           // PEM file given instead of the server's own certificate
 	TLSKey         string           // PEM file of its key

@@ -61,7 +61,7 @@ func (p *parts) close() error {
 func (p *parts) options(n *Node, rec fsRecord) fsys.Options {
 	o := fsys.Options{
 		ID: rec.ID, Name: rec.Name, Index: p.index, Blobs: p.blobs, Keys: p.keys,
-		Anchor:         n.secrets().ring,
+		Anchor:         n.anchor(rec.Name),
 		AcceptRollback: slices.Contains(n.cfg.AcceptRollback, rec.Name),
 		Logger:         n.log, Clock: n.clock,
 	}

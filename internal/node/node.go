@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/audit"
 	"github.com/efs-project/efs/internal/pki"
 	"github.com/efs-project/efs/internal/session"
 	"github.com/efs-project/efs/internal/starter"
@@ -150,6 +151,7 @@ func (n *Node) unlock(ctx context.Context, key *starter.Found) error {
 	})
 	n.run(n.watchFailed)
 	n.run(n.resumeRewraps)
+	n.recordStart(key.From)
 	n.setState(StateReady)
 	n.log.Info("ready", "root", n.cfg.Root, "filesystems", len(*n.open.Load()), "instance", n.instance,
 		"certificate_sha256", n.Fingerprint())
@@ -380,6 +382,7 @@ func (n *Node) Close() error {
 		return nil
 	}
 	n.setState(StateStopped)
+	n.record("server.stop", audit.Ok, "", "")
 	n.cancel()
 	n.tasks.Wait()
 	var errs []error

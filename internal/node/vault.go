@@ -8,6 +8,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
+	"github.com/efs-project/efs/internal/audit"
 	"github.com/efs-project/efs/internal/keyring"
 	"github.com/efs-project/efs/internal/kms/guard"
 	"github.com/efs-project/efs/internal/kms/local"
@@ -24,6 +25,8 @@ type vault struct {
 	sessions  *session.Manager
 	registry  *registry
 	tls       *serverTLS
+	audit     *audit.Log        // nil: none is kept
+	sinks     []audit.HeadSink  // of its heads
 	realm     *access.Directory // the server\'s own: administrators, grants on keys
 }
 
@@ -60,6 +63,9 @@ func (n *Node) fill(v *vault) (err error) {
 	opts := keyring.Options{KeyTTL: n.cfg.KMS.KeyTTL, OutageGrace: n.cfg.KMS.OutageGrace, KMSTimeout: n.cfg.KMS.Timeout, Logger: n.log, Clock: n.clock}
 	if v.ring, err = keyring.Open(n.cfg.keysPath(), all, opts); err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
+	}
+	if err := n.openAudit(v); err != nil {
+		return err
 	}
 	if v.sessions, err = n.newSessions(v.box); err != nil {
 		return err
@@ -116,9 +122,9 @@ func (n *Node) sessionUsers(fs string) session.Users {
 }
 
 func (v *vault) closeKeys() error {
-	var err error
+	err := v.closeAudit()
 	if v.ring != nil {
-		err = v.ring.Close()
+		err = errors.Join(err, v.ring.Close())
 	}
 	for _, g := range v.providers {
 		err = errors.Join(err, g.Close())

@@ -34,6 +34,7 @@ func (x *exchange) hello(target) error {
 	if err != nil {
 		return err
 	}
+	x.claimed, x.fsName = in.User, fs
 	out, err := x.s.node.Sessions().Hello(x.r.Context(), session.HelloRequest{FS: fs, User: in.User, CertSHA256: x.who.cert})
 	if err != nil {
 		return handshakeProblem(err)
@@ -51,6 +52,7 @@ func (x *exchange) beginSession(target) error {
 	if err != nil {
 		return err
 	}
+	x.claimed, x.fsName = in.User, fs
 	out, err := x.s.node.Sessions().Begin(x.r.Context(), session.BeginRequest{
 		FS: fs, User: in.User, Nonce: in.Nonce, Signature: in.Signature, CertSHA256: x.who.cert})
 	if err != nil {

@@ -37,6 +37,8 @@ type exchange struct {
 	reading, writing pace
 	meter            *limiter // of the user's bandwidth; nil: none
 
+	auditing
+
 	values [12]string // of the answer's headers, each sliced out
 	used   int        // of values
 }
@@ -58,7 +60,13 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // WriteHeader commits the status.
 func (x *exchange) WriteHeader(status int) {
+	if x.void {
+		return
+	}
 	if x.status == 0 && status >= 200 {
+		if !x.commitAudit(status) {
+			return
+		}
 		x.status = status
 		x.armWriting()
 	}
@@ -71,6 +79,9 @@ func (x *exchange) WriteHeader(status int) {
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
+	}
+	if x.void {
+		return len(b), nil // another answer has been given
 	}
 	if err := x.stillWelcome(); err != nil {
 		return 0, err

@@ -98,6 +98,7 @@ func (x *exchange) moveOrCopy(t target) error {
 	if err != nil {
 		return err
 	}
+	x.to = to.path
 	overwrite, err := overwriteHeader(x.r.Header)
 	if err != nil {
 		return err

@@ -173,7 +173,7 @@ func (x *exchange) handle() error {
 		return err
 	}
 	t, err := findTarget(path)
-	x.route = t.route
+	x.route, x.target = t.route, t
 	if err != nil {
 		return err
 	}
@@ -213,6 +213,9 @@ func (x *exchange) handle() error {
 		return err
 	}
 	x.aim(t)
+	if err := x.admitted(); err != nil {
+		return err
+	}
 	switch x.r.Method {
 	case http.MethodDelete, "MOVE", "COPY": // of a tree, which may take long
 		x.watchPeer()

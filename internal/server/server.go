@@ -145,6 +145,7 @@ func (x *exchange) finish() {
 	if !x.follows {
 		x.s.work.Add(-1)
 	}
+	x.recordAudit(p != nil)
 	x.s.metrics.answered(x, took)
 	x.s.logRequest(x, took)
 	if p == nil {
@@ -159,6 +160,7 @@ func (x *exchange) finish() {
 // follow turns the request into one that may last for ever: stopping does not
 // wait for it, but ends it.
 func (x *exchange) follow() {
+	x.recordAudit(false) // now: it may last for months
 	x.follows = true
 	x.s.work.Add(-1)
 }

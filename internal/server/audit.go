@@ -1,0 +1,172 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/efs-project/efs/internal/audit"
+)
+
+// auditing is what an exchange knows for its line in the audit log.
+type auditing struct {
+	target   target // of the path
+	to       string // where something is moved or copied
+	claimed  string // user that a handshake is for
+	op       string // set by a handler that knows better than the route
+	recorded bool   // the event has been handed over
+	void     bool   // a change that could not be recorded: its answer was replaced
+}
+
+// dataOps are the operations on files, by method; the second is that on a path
+// that ends in a slash.
+var dataOps = map[string][2]string{
+	http.MethodGet: {"file.read", "dir.list"}, http.MethodHead: {"file.stat", "dir.stat"},
+	http.MethodPut: {"file.store", "file.store"}, http.MethodPost: {"file.store", "file.store"},
+	http.MethodDelete: {"file.delete", "dir.delete"}, http.MethodPatch: {"file.patch", "dir.patch"},
+	"MOVE": {"file.move", "dir.move"}, "COPY": {"file.copy", "dir.copy"}, "MKCOL": {"dir.create", "dir.create"},
+}
+
+// routeOps are the other operations that have names of their own.
+var routeOps = map[route]map[string]string{
+	routeHello:       {http.MethodPost: "auth.hello"},
+	routeSession:     {http.MethodPost: "auth.login", http.MethodDelete: "auth.logout"},
+	routeRenew:       {http.MethodPost: "auth.renew"},
+	routeCertificate: {http.MethodPost: "auth.certificate"},
+	routeChanges:     {http.MethodGet: "changes.read"},
+}
+
+// unaudited are the routes that tell or change nothing of what is stored.
+var unaudited = map[route]bool{routeLive: true, routeReady: true, routeMetrics: true, routeOptions: true, routeNone: true}
+
+// audited reports whether the request has a line in the audit log.
+func (x *exchange) audited() bool {
+	return !unaudited[x.route] && x.r.Method != http.MethodOptions
+}
+
+// changing reports whether the request, if it is carried out, changes
+// something: then its answer waits for its line.
+func (x *exchange) changing() bool {
+	return x.r.Method != http.MethodGet && x.r.Method != http.MethodHead && x.route != routeHello && x.audited()
+}
+
+// admitted refuses what could not be recorded before it is begun. Deleting is
+// what makes room on a full volume, and who wants to log out is not kept in.
+func (x *exchange) admitted() error {
+	log := x.s.node.Audit()
+	if log == nil || !x.changing() || x.route == routeSession && x.r.Method == http.MethodDelete {
+		return nil
+	}
+	if err := log.Admit(x.r.Method == http.MethodDelete); err != nil {
+		return &problem{kind: auditUnavailable, cause: err, retry: 10, detail: "Nothing was changed, since it could not be recorded. The operator must look at the volume of the audit log."}
+	}
+	return nil
+}
+
+// commitAudit makes the line of a change durable before its answer goes out.
+// It is called once, when the status line of the answer is due, so that no
+// handler can do without. False means that the answer has been replaced.
+func (x *exchange) commitAudit(status int) bool {
+	if x.recorded || status >= 400 || !x.changing() {
+		return true
+	}
+	log := x.s.node.Audit()
+	if log == nil {
+		return true
+	}
+	x.recorded = true
+	// The client may have left; its change stays, and so must its line.
+	err := log.Commit(context.WithoutCancel(x.r.Context()), x.event(audit.Ok))
+	if err == nil {
+		return true
+	}
+	x.s.log.Error("a change was made but not recorded", "id", x.id, "err", err)
+	p := auditUnavailable.from(err, "The request was carried out, but could not be recorded, and is therefore not confirmed. The operator must look at the volume of the audit log.")
+	p.send(x)
+	x.void = true
+	return false
+}
+
+// recordAudit hands over the line of a request that nobody waits for, when its
+// outcome is known.
+func (x *exchange) recordAudit(broken bool) {
+	if x.recorded || !x.audited() {
+		return
+	}
+	log := x.s.node.Audit()
+	if log == nil {
+		return
+	}
+	x.recorded = true
+	outcome := audit.Ok
+	switch {
+	case x.problem != "":
+		outcome = x.problem
+	case broken || x.status == 0:
+		outcome = "broken-off"
+	}
+	log.Record(x.event(outcome))
+}
+
+// event describes the request.
+func (x *exchange) event(outcome string) audit.Event {
+	e := audit.Event{
+		Op: x.auditOp(), FS: x.fsName, From: x.r.RemoteAddr, Method: knownMethod(x.r.Method),
+		Object: x.object, Outcome: outcome, Request: x.id,
+	}
+	if e.FS == "" {
+		e.FS = x.who.fsName
+	}
+	switch {
+	case x.who.user == "":
+		if x.claimed != "" {
+			e.Detail = "claimed to be " + x.claimed
+		}
+	case x.who.fsName == e.FS, x.who.fsName == "":
+		e.User = x.who.user
+	default:
+		e.User = x.who.principal().String()
+	}
+	if x.who.session != nil {
+		e.Session = x.who.session.ID
+	}
+	x.label(&e)
+	return e
+}
+
+// label seals the paths of the request for the log.
+func (x *exchange) label(e *audit.Event) {
+	if x.fs == nil || x.route != routeData && x.route != routeObject {
+		return
+	}
+	labels, ok := any(x.fs).(audit.Labeler)
+	if !ok {
+		return
+	}
+	ctx := context.WithoutCancel(x.r.Context())
+	var err error
+	if e.Name, err = labels.SealLabel(ctx, x.target.path); err == nil && x.to != "" {
+		e.To, err = labels.SealLabel(ctx, x.to)
+	}
+	if err != nil && e.Detail == "" { // without the keys there is no label; the object's id is there all the same
+		e.Detail = "the path could not be sealed"
+	}
+}
+
+func (x *exchange) auditOp() string {
+	if x.op != "" {
+		return x.op
+	}
+	if x.route == routeData || x.route == routeObject {
+		if ops, ok := dataOps[x.r.Method]; ok {
+			if x.target.dir || x.target.path == "" {
+				return ops[1]
+			}
+			return ops[0]
+		}
+	}
+	if op := routeOps[x.route][x.r.Method]; op != "" {
+		return op
+	}
+	return "api." + string(x.route) + "." + strings.ToLower(knownMethod(x.r.Method))
+}
