@@ -19,7 +19,7 @@ const (
 // none but those of requests waits. A process that is killed loses the lines
 // of its last tenth of a second, no others.
 type Writer struct {
-	level slog.Level
+	level slog.Leveler
 	json  bool
 
 	mu    sync.Mutex
@@ -28,14 +28,14 @@ type Writer struct {
 	timer *time.Timer // set while lines wait
 }
 
-// NewWriter returns a Writer to w that takes entries of level and above, as
-// JSON or as text.
-func NewWriter(w io.Writer, level slog.Level, json bool) *Writer {
+// NewWriter returns a Writer to w that takes entries of level and above (which
+// may change, as a slog.LevelVar does), as JSON or as text.
+func NewWriter(w io.Writer, level slog.Leveler, json bool) *Writer {
 	return &Writer{w: w, level: level, json: json, lines: make([]byte, 0, bufferSize)}
 }
 
 // Enabled reports whether entries of a level are written.
-func (l *Writer) Enabled(level slog.Level) bool { return level >= l.level }
+func (l *Writer) Enabled(level slog.Level) bool { return level >= l.level.Level() }
 
 // Log takes an entry.
 func (l *Writer) Log(e Entry) {

@@ -202,7 +202,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	done := make(chan *reply)
 	go func() { done <- a.do("PUT", "/data/one", io.Reader(pr)) }()
 	pw.Write([]byte("begun"))
-	eventually(t, "the upload is under way", func() bool { return len(w.server.uploads) == 1 })
+	eventually(t, "the upload is under way", func() bool { return w.server.uploads.inside() == 1 })
 	r := a.do("PUT", "/data/two", make([]byte, 1<<20)).wantProblem(tooBusy)
 	if r.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
@@ -223,7 +223,7 @@ func TestShutdownFinishesWhatItAccepted(t *testing.T) {
 	done := make(chan *reply)
 	go func() { done <- a.do("PUT", "/data/late", io.Reader(pr)) }()
 	pw.Write([]byte("first "))
-	eventually(t, "the upload is under way", func() bool { return len(w.server.uploads) == 1 })
+	eventually(t, "the upload is under way", func() bool { return w.server.uploads.inside() == 1 })
 	stopped := make(chan error)
 	go func() { stopped <- w.stop() }()
 	eventually(t, "the server is stopping", w.server.stopping.Load)

@@ -62,7 +62,7 @@ func newMetrics(s *Server) *metrics {
 	common.MustRegister(m.requests, m.durations, m.problems, m.received, m.sent, m.handshakes,
 		gauge("efs_http_requests_in_flight", "Requests being answered, watched change feeds apart.", func() float64 { return float64(s.work.Load()) }),
 		gauge("efs_http_connections", "Open connections.", func() float64 { return float64(s.conns.count()) }),
-		gauge("efs_uploads_in_flight", "Uploads under way that count against the limit.", func() float64 { return float64(len(s.uploads)) }),
+		gauge("efs_uploads_in_flight", "Uploads under way that count against the limit.", func() float64 { return float64(s.uploads.inside()) }),
 		gauge("efs_sessions", "Sessions that are alive.", s.sessionCount),
 		gauge("efs_ready", "1 if the server serves all its file systems.", s.readyGauge),
 		collectors.NewGoCollector(),

@@ -30,7 +30,7 @@ func (x *exchange) put(t target) error {
 		return err
 	}
 	defer leave()
-	b := x.newBody(x.s.limits.Body)
+	b := x.newBody(x.s.tuned.body.Load())
 	res, err := x.fs.Put(x.r.Context(), t.path, b, o)
 	if err != nil {
 		if b.err != nil {
@@ -52,7 +52,7 @@ func (x *exchange) putOptions(t target) (o fsys.PutOptions, err error) {
 	if enc := h.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return o, unsupportedMedia.with("Send the body without Content-Encoding. EFS compresses by itself where its policy says so.")
 	}
-	if declaredTooLarge(x.r, x.s.limits.Body) {
+	if declaredTooLarge(x.r, x.s.tuned.body.Load()) {
 		return o, bodyTooLarge.with("The server takes no larger bodies. Split the file or ask the operator to raise limits.body.")
 	}
 	o.Who, o.Size = x.by(), x.r.ContentLength
@@ -107,16 +107,14 @@ func (x *exchange) enterUpload() (leave func(), err error) {
 		return func() {}, nil
 	}
 	user := userKey{x.who.fsName, x.who.user}
-	select {
-	case x.s.uploads <- struct{}{}:
-	default:
+	if !x.s.uploads.enter() {
 		return nil, &problem{kind: tooBusy, retry: 1, detail: "Too many uploads are under way. Try again in a moment."}
 	}
 	if !x.s.places.take(user, x.maxUploads()) {
-		<-x.s.uploads
+		x.s.uploads.leave()
 		return nil, &problem{kind: tooManyRequests, retry: 1, detail: "The user has as many large uploads under way as one user may have. Wait for one to end."}
 	}
-	return func() { x.s.places.leave(user); <-x.s.uploads }, nil
+	return func() { x.s.places.leave(user); x.s.uploads.leave() }, nil
 }
 
 // confirm answers a request that left an entry at path.

@@ -200,12 +200,10 @@ func (x *exchange) handle() error {
 	if err := x.s.serving(); err != nil {
 		return err
 	}
-	select {
-	case x.s.requests <- struct{}{}:
-		defer func() { <-x.s.requests }()
-	default:
+	if !x.s.requests.enter() {
 		return &problem{kind: tooBusy, retry: 1, detail: "Too many requests are under way. Try again in a moment."}
 	}
+	defer x.s.requests.leave()
 	if err := x.authenticate(e.needs); err != nil {
 		return err
 	}

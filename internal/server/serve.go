@@ -40,7 +40,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Shutdown)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(s.tuned.shutdown.Load()))
 	defer cancel()
 	return errors.Join(err, s.Shutdown(end))
 }

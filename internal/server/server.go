@@ -39,8 +39,9 @@ type Server struct {
 
 	conns      conns
 	generation atomic.Uint64 // of what is known about users; judgements of older ones are void
-	requests   chan struct{} // a place for each request under way
-	uploads    chan struct{} // a place for each large upload under way
+	tuned      tuned         // limits that can change while it serves
+	requests   gate          // requests under way
+	uploads    gate          // large uploads under way
 	places     places        // of them, by user
 	userLimits userLimits
 	idPrefix   string
@@ -70,9 +71,8 @@ func New(n *node.Node, cfg Config) *Server {
 	}
 	s.base, s.endBase = context.WithCancel(context.Background())
 	s.feeds, s.endFeeds = context.WithCancel(s.base)
-	s.conns = conns{all: make(map[*conn]struct{}), max: s.limits.Connections, maxStrange: max(1, s.limits.Connections/2)}
-	s.requests = make(chan struct{}, s.limits.Requests)
-	s.uploads = make(chan struct{}, s.limits.Uploads)
+	s.conns = conns{all: make(map[*conn]struct{})}
+	s.Tune(s.limits)
 	var prefix [6]byte
 	rand.Read(prefix[:])
 	s.idPrefix = hex.EncodeToString(prefix[:]) + "-"

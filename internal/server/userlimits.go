@@ -140,7 +140,7 @@ func (p *places) leave(k userKey) {
 // of the user's own, and never more than half of all, so that no user keeps
 // the others out.
 func (x *exchange) maxUploads() int {
-	most := max(1, x.s.limits.Uploads/2)
+	most := max(1, int(x.s.uploads.most.Load())/2)
 	if x.who.users != nil {
 		if l, ok := x.who.users.LimitsOf(x.who.user); ok && l.Uploads > 0 {
 			most = min(most, l.Uploads)

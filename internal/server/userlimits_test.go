@@ -96,7 +96,7 @@ func TestNoUserTakesAllUploadPlaces(t *testing.T) {
 		return func() { wr.Close(); <-done }
 	}
 	first, second := hold(alice, "/data/1"), hold(alice, "/data/2")
-	eventually(t, "two uploads", func() bool { return len(w.server.uploads) == 2 })
+	eventually(t, "two uploads", func() bool { return w.server.uploads.inside() == 2 })
 	big := strings.Repeat("x", SmallUpload+1)
 	alice.do("PUT", "/data/3", big).wantProblem(tooManyRequests)
 	alice.do("PUT", "/data/small", "small bodies need no place").want(201)
@@ -106,7 +106,7 @@ func TestNoUserTakesAllUploadPlaces(t *testing.T) {
 	alice.do("PUT", "/data/3", big).want(201)
 	w.limit("docs", "alice", access.Limits{Uploads: 1})
 	third := hold(alice, "/data/5")
-	eventually(t, "one upload", func() bool { return len(w.server.uploads) == 1 })
+	eventually(t, "one upload", func() bool { return w.server.uploads.inside() == 1 })
 	alice.do("PUT", "/data/6", big).wantProblem(tooManyRequests)
 	third()
 	if len(w.server.places.used) != 0 {
