@@ -122,7 +122,7 @@ func TestNothingIsChangedThatCannotBeRecorded(t *testing.T) {
 	go func() { late <- a.do("PUT", "/data/late", in) }()
 	_, err := out.Write([]byte("the beginning"))
 	must(t, err)
-	eventually(t, "the upload under way", func() bool { return len(w.server.uploads) == 1 })
+	eventually(t, "the upload under way", func() bool { return w.server.uploads.inside() == 1 })
 	must(t, w.node.Audit().Close())
 	must(t, out.Close())
 	r := (<-late).wantProblem(auditUnavailable)
