@@ -99,7 +99,7 @@ func Create(ctx context.Context, fs string, store Store) (*Directory, error) {
 		return nil, err
 	}
 	defer clear(key)
-	value, err := detcbor.Marshal(caRecord{Format: recordVersion, Cert: cert, Key: key, Created: time.Now().UTC()})
+	value, err := detcbor.MarshalSecret(caRecord{Format: recordVersion, Cert: cert, Key: key, Created: time.Now().UTC()})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the certificate authority: %w", err)
 	}

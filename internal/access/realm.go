@@ -133,7 +133,7 @@ func (s *boxStore) AccessCommit(_ context.Context, muts []efs.AccessMutation) er
 		}
 		doc.Records = slices.Replace(doc.Records, i, end, next...)
 	}
-	b, err := detcbor.Marshal(doc)
+	b, err := detcbor.MarshalSecret(doc)
 	if err != nil {
 		return fmt.Errorf("encoding the server's administrators: %w", err)
 	}

@@ -127,7 +127,7 @@ func (k *KMS) store(keys map[string]*master, deleted map[string]time.Time) error
 		}
 		stored.Keys[id] = s
 	}
-	plain, err := detcbor.Marshal(stored)
+	plain, err := detcbor.MarshalSecret(stored)
 	if err != nil {
 		return err
 	}
