@@ -52,6 +52,9 @@ var (
 	sessionExpired      = kind("session-expired", http.StatusUnauthorized, "The session is over")
 	renewalsUsedUp      = kind("renewals-used-up", http.StatusUnauthorized, "The session cannot be renewed again")
 	wrongFS             = kind("wrong-file-system", http.StatusForbidden, "The credentials are for another file system")
+	neverInClear        = kind("never-in-clear", http.StatusConflict, "Nothing is stored in clear")
+	keyInUse            = kind("key-in-use", http.StatusConflict, "The key wraps keys that are needed")
+	unsupported         = kind("not-supported", http.StatusConflict, "The KMS does not offer this")
 	forbidden           = kind("forbidden", http.StatusForbidden, "This is not permitted")
 )
 

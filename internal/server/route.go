@@ -37,7 +37,9 @@ var reserved = map[string]bool{
 // target is what the path of a request comes to.
 type target struct {
 	route  route
-	fs     string // routeObject: the file system
+	fs     string // routeObject and routes of buckets: the file system
+	name   string // of a user or a key
+	action string // routeKeyAction
 	path   string // of the file or directory, without slashes around it
 	dir    bool   // the path ended in a slash, or is the root
 	prefix string // what the path of a file is preceded by in this form of URL
@@ -66,7 +68,7 @@ func findTarget(path string) (target, error) {
 	case "data":
 		return dataTarget(target{route: routeData, prefix: "/data/"}, rest)
 	case "api":
-		return objectTarget(path)
+		return apiTarget(path)
 	case "auth":
 		return target{route: authRoute(rest)}, nil
 	case "changes":
