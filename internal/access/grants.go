@@ -36,10 +36,10 @@ func (d *Directory) Rights(user string) *Rights {
 	switch h := d.holdings[Principal{user, d.fs}]; {
 	case m == nil || m.user.Revoked != nil:
 		return nothing
+	case h != nil: // also where a record of the user from before was put back
+		return h.rights
 	case !m.user.Explicit:
 		return everything
-	case h != nil:
-		return h.rights
 	}
 	return nothing
 }
@@ -112,7 +112,7 @@ func (d *Directory) changeGrants(ctx context.Context, holder Holder, fn func(*Ho
 			if u, muts, err = d.makeExplicit(ctx, holder.User); err != nil {
 				return err
 			}
-			if u != nil {
+			if u != nil && version == 0 {
 				h = everythingHolding(d.fs, u)
 			}
 		}

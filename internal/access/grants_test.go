@@ -65,6 +65,24 @@ func TestUsersHaveEverythingUntilSomethingElseIsSaid(t *testing.T) {
 	}
 }
 
+// Whoever can put one old record back does not make a user's rights everything.
+func TestAnOldRecordOfAUserGivesNothingBack(t *testing.T) {
+	d, store := newDirectory(t)
+	create(t, d, "app1")
+	old := store.records["user/app1"]
+	ok(t, d.Grant(ctx, own("app1"), on("/a"), Read))
+	ok(t, d.RevokeGrant(ctx, own("app1"), on("/"), Writer))
+	store.records["user/app1"] = old
+	ok(t, d.Reload(ctx))
+	if r := d.Rights("app1"); r.All() || !r.May(Read, "a") || r.May(Read, "b") {
+		t.Errorf("%+v", r)
+	}
+	ok(t, d.Grant(ctx, own("app1"), on("/b"), Read))
+	if r := d.Rights("app1"); r.All() || !r.May(Read, "b") {
+		t.Errorf("after another grant: %+v", r)
+	}
+}
+
 func TestAUserWithoutGrants(t *testing.T) {
 	d, _ := newDirectory(t)
 	_, err := d.CreateUserWithoutGrants(ctx, "app1", newPublic(t), nil)

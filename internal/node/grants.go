@@ -81,14 +81,19 @@ func (n *Node) holder(p access.Principal, own string) (access.Holder, error) {
 // system. One that is not there, or not open, is answered like one in which
 // nothing was granted: nil, and rights to nothing.
 func (n *Node) Rights(p access.Principal, fs string) (*FileSystem, *access.Rights) {
-	f := (*n.open.Load())[fs]
-	if f == nil {
-		return nil, nil
+	var h access.Holder
+	var err error
+	if p.Realm != fs {
+		h, err = n.holder(p, fs) // whether or not there is such a file system
 	}
+	f := (*n.open.Load())[fs]
 	var r *access.Rights
-	if p.Realm == fs {
+	switch {
+	case f == nil || err != nil:
+		return nil, nil
+	case p.Realm == fs:
 		r = f.Users.Rights(p.User)
-	} else if h, err := n.holder(p, fs); err == nil {
+	default:
 		r = f.Users.RightsOf(h)
 	}
 	if r.None() {

@@ -22,7 +22,7 @@ func (x *exchange) get(t target) error {
 		return err
 	}
 	if !x.rights.May(access.Read, t.path) {
-		return x.getOnTheWay(t.path)
+		return x.getUnread(t.path)
 	}
 	if x.r.Method == http.MethodHead {
 		return x.head(t)

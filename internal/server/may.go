@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"net/http"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
@@ -166,21 +165,24 @@ func (x *exchange) mayCreateKey() error {
 	return forbidden.with("Keys are made by administrators of the server and by those who manage a file system.")
 }
 
-// getOnTheWay answers GET and HEAD of what the caller may not read, by a path
-// without a slash at its end: the name of a directory that may be listed, or
-// leads to what was granted, leads to the directory, as for everybody.
-func (x *exchange) getOnTheWay(path string) error {
-	if !x.rights.OnTheWay(path) {
+// getUnread answers GET and HEAD of what the caller may not read, by a path
+// without a slash at its end: where the caller may list, or is on the way to
+// what was granted, the name of a directory leads there, as for everybody.
+func (x *exchange) getUnread(path string) error {
+	may := x.rights.May(access.List, path)
+	if !may && !x.rights.OnTheWay(path) {
 		return x.may(access.Read, path)
 	}
 	e, err := x.fs.Stat(x.r.Context(), path)
 	switch {
+	case err != nil && may:
+		return readProblem(err)
 	case err != nil:
 		return wayProblem(err)
-	case e.Kind != efs.KindDir:
-		return outOfReach()
+	case e.Kind == efs.KindDir:
+		return x.toDirectory()
+	case may:
+		return mayNot(access.Read)
 	}
-	x.Header().Set("Location", x.r.URL.EscapedPath()+"/")
-	x.WriteHeader(http.StatusPermanentRedirect)
-	return nil
+	return outOfReach()
 }
