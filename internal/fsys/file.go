@@ -18,6 +18,7 @@ type File struct {
 	fs    *FS
 	entry efs.Entry
 	cache Cache  // nil: none is used
+	unit  *unit  // that it belongs to: once that is forgotten, nothing more is read
 	parts []part // in the order of the entry's extents
 	close sync.Once
 
@@ -64,6 +65,9 @@ func (fs *FS) openPath(ctx context.Context, path string, cache Cache) (*File, er
 			return nil, fmt.Errorf("%w: '%s'", efs.ErrIsDir, s.path())
 		}
 		f, err := fs.openCached(ctx, s.entry, cache)
+		if err == nil {
+			f.unit = s.unit
+		}
 		if !errors.Is(err, efs.ErrNotFound) {
 			return f, err
 		}
@@ -185,6 +189,9 @@ func (f *File) ReadAt(b []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, fmt.Errorf("%w: negative offset", efs.ErrBadInput)
 	}
+	if err := f.unit.live(); err != nil {
+		return 0, err
+	}
 	for i := range f.parts {
 		p := &f.parts[i]
 		if n == len(b) || off >= p.Offset+p.Length || off < p.Offset {
@@ -227,6 +234,9 @@ func (f *File) WriteRange(w io.Writer, off, n int64) error {
 	}
 	if off < 0 || n < 0 || off > f.entry.Size-n {
 		return fmt.Errorf("%w: range of %d bytes from %d in a file of %d", efs.ErrBadInput, n, off, f.entry.Size)
+	}
+	if f.unit != nil {
+		w = &errWriter{w: w, unit: f.unit}
 	}
 	whole := off == 0 && n == f.entry.Size
 	for i := range f.parts {
@@ -321,13 +331,18 @@ func (f *File) Close() error {
 	return err
 }
 
-// errWriter remembers the error of the writer below it.
+// errWriter remembers the error of the writer below it. It takes no more of
+// what was forgotten.
 type errWriter struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	unit *unit
+	err  error
 }
 
 func (w *errWriter) Write(b []byte) (int, error) {
+	if w.err = w.unit.live(); w.err != nil {
+		return 0, w.err
+	}
 	n, err := w.w.Write(b)
 	if err != nil {
 		w.err = err

@@ -42,7 +42,7 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 	if u, err := fs.Usage(ctx); err == nil {
 		c.total = u.Files
 	}
-	for _, step := range []func() error{c.entries, c.files, c.places, c.names, c.inlines, c.blobs, c.chain} {
+	for _, step := range []func() error{c.entries, c.files, c.places, c.names, c.inlines, c.blobs, c.chain, c.unitRecords} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("checking file system '%s': %w", fs.o.Name, err)
 		}
@@ -56,6 +56,9 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 		if err = c.usage(c.fs.o.ID, "", counted, c.used); err == nil {
 			err = c.userUsage()
 		}
+	}
+	if err == nil {
+		err = c.forgotten()
 	}
 	return c.report, err
 }
@@ -83,6 +86,8 @@ type checker struct {
 	users  map[string]efs.Usage // what of it users have, who have a quota
 	inline []efs.ID             // that entries refer to, sorted once all are known
 	blob   []efs.ID
+
+	left leftover
 
 	barriers uint64 // commits of its own
 }
@@ -171,6 +176,10 @@ func (c *checker) entry(r *efs.Record) (*efs.Entry, []Problem, error) {
 	}
 	key := entryKey(r.Key)
 	e, err := c.fs.openEntry(r.Key, r.Sealed)
+	if isForgotten(err) {
+		c.leftRecord(efs.SpaceEntries, r)
+		return nil, nil, nil
+	}
 	if err != nil {
 		return nil, []Problem{{Kind: ProblemEntry, ID: fmt.Sprintf("%x", r.Key), Path: c.pathOf(key.dir(), "?"), Detail: err.Error(),
 			Remedy: "restore the index from a backup, or store the file again and delete what is left"}}, nil
@@ -199,7 +208,7 @@ type adder func(kind, detail, remedy string)
 func (c *checker) directory(key entryKey, e *efs.Entry, add adder) error {
 	p, _, err := c.fs.place(c.ctx, e.File)
 	switch {
-	case errors.Is(err, efs.ErrDamaged):
+	case errors.Is(err, efs.ErrDamaged), isForgotten(err):
 		add(ProblemPlace, err.Error(), "restore the index from a backup")
 	case err != nil:
 		return err
@@ -241,7 +250,7 @@ func (c *checker) contents(e *efs.Entry, add adder) error {
 	}
 	switch {
 	case err == nil:
-	case errors.Is(err, efs.ErrDamaged), errors.Is(err, efs.ErrNotFound):
+	case errors.Is(err, efs.ErrDamaged), errors.Is(err, efs.ErrNotFound), isForgotten(err):
 		add(ProblemContent, err.Error(), remedy)
 	default:
 		return err
@@ -280,6 +289,10 @@ func (c *checker) files() error {
 			if e, err = c.fs.byFile(c.ctx, id); err == nil && e != nil {
 				return nil
 			}
+		}
+		if isForgotten(err) {
+			c.leftRecord(efs.SpaceFiles, r)
+			return nil
 		}
 		if err != nil && !errors.Is(err, efs.ErrDamaged) {
 			return err

@@ -29,6 +29,10 @@ func (c *checker) places() error {
 			all = append(all, hanging{id, p.Parent})
 			err = c.hasEntry(id, &p)
 		}
+		if isForgotten(err) {
+			c.leftRecord(efs.SpacePlaces, r)
+			return nil
+		}
 		if !errors.Is(err, efs.ErrDamaged) {
 			return err
 		}
@@ -122,7 +126,17 @@ func (c *checker) endOfWay(dir, end efs.ID, circle, known bool) error {
 // isDetached reports whether a directory is to be emptied.
 func (c *checker) isDetached(dir efs.ID) (bool, error) {
 	recs, err := c.fs.o.Index.Get(c.ctx, efs.Key{Space: efs.SpaceMeta, Bytes: detachedKey(dir)})
-	return err == nil && recs[0].Version != 0, err
+	if err != nil || recs[0].Version != 0 {
+		return err == nil, err
+	}
+	found := false
+	err = c.fs.scan(c.ctx, efs.SpaceMeta, []byte{metaForget}, scanPage, func(r *efs.Record) error {
+		var job forgetting
+		err := c.fs.open(efs.SpaceMeta, r.Key, r.Sealed, &job)
+		found = found || err == nil && job.Dir == dir
+		return err
+	})
+	return found, err
 }
 
 // inlines checks that something refers to every inline content.
@@ -138,6 +152,9 @@ func (c *checker) inlines() error {
 			return nil
 		}
 		known, err := c.inlineInUse(id, r.Sealed)
+		if isForgotten(err) {
+			return c.leftInline(id, r)
+		}
 		if err != nil || known {
 			return err
 		}
@@ -185,6 +202,8 @@ func (c *checker) blobs() error {
 		}
 		claim, err := c.fs.claimed(c.ctx, b.ID)
 		switch {
+		case isForgotten(err):
+			return c.leftBlob(b.ID)
 		case errors.Is(err, efs.ErrDamaged):
 			return c.undecided(b.ID, err)
 		case err != nil:

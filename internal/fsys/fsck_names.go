@@ -44,6 +44,9 @@ func (c *checker) namesOf(dir efs.ID) error {
 	case err == nil && !root.Building:
 		detail, err = c.compareNames(dir)
 	}
+	if isForgotten(err) {
+		return c.leftNames(dir)
+	}
 	if errors.Is(err, efs.ErrDamaged) {
 		detail, err = err.Error(), nil
 	}

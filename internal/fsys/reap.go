@@ -2,6 +2,7 @@ package fsys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/efs-project/efs"
@@ -54,8 +55,8 @@ func (fs *FS) reapUpTo(ctx context.Context, dir efs.ID, steps int) error {
 	for i := range recs {
 		e, u, err := fs.openUnitEntry(recs[i].Key, recs[i].Sealed)
 		t.delete(efs.SpaceEntries, recs[i].Key)
-		if isForgotten(err) {
-			continue // of what belonged to it, fsck knows
+		if isForgotten(err) || errors.Is(err, efs.ErrDamaged) && fs.erasing.anyway {
+			continue // what belonged to it, fsck finds
 		}
 		if err != nil {
 			return err

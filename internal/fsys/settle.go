@@ -71,6 +71,11 @@ func (fs *FS) settleLeftovers(ctx context.Context, ids []efs.ID) error {
 		}
 		claim, err := fs.claimed(ctx, id)
 		switch {
+		case isForgotten(err):
+			fs.log.Info("removing a blob of an erasure unit that was forgotten", "content", id.String())
+			if err := fs.o.Blobs.Remove(ctx, id); err != nil {
+				return fmt.Errorf("content %s: %w", id, err)
+			}
 		case err != nil:
 			fs.log.Error("cannot tell whether a blob of the last run belongs to a file; it stays: run fsck", "content", id.String(), "error", err)
 		case claim == unclaimed:

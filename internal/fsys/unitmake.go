@@ -13,6 +13,7 @@ import (
 type erasing struct {
 	gate       sync.RWMutex // held for reading while a directory is committed under the pattern that was asked
 	forgetting sync.Mutex   // held by who brings forgettings to their end
+	anyway     bool         // what cannot be read is deleted too; with work.keeping held
 	converting sync.Mutex   // held by who makes units of directories that were there before
 }
 

@@ -38,6 +38,7 @@ type work struct {
 
 	reaping, releasing pace // each used by one goroutine
 
+	keeping sync.Mutex // held by who settles blobs, empties directories or deletes contents
 	merging sync.Mutex // held by who writes long runs of names, or gives names up
 
 	mu     sync.Mutex
@@ -67,6 +68,7 @@ func (w *work) start(fs *FS, leftovers []efs.ID) {
 	w.wg.Go(func() {
 		fs.report("settling blobs of the last run", fs.settleLeftovers(w.ctx, leftovers))
 		close(w.begun)
+		fs.report("forgetting what was to be forgotten", fs.forgetAll(w.ctx))
 		fs.houseKeeping()
 	})
 }
@@ -127,9 +129,11 @@ func (fs *FS) houseKeeping() {
 		if fs.o.Index.Err() != nil {
 			return // nothing can be changed any more
 		}
+		fs.work.keeping.Lock()
 		fs.report("settling blobs", fs.settleBlobs(fs.work.ctx))
 		fs.report("emptying deleted directories", fs.reap(fs.work.ctx))
 		fs.report("deleting released contents", fs.release(fs.work.ctx))
+		fs.work.keeping.Unlock()
 	}
 }
 
