@@ -15,31 +15,32 @@ import (
 
 // listen takes the addresses before anything else is opened, so that one in
 // use is noticed while nothing has happened.
-func listen(cfg *config.Config) ([]server.Listener, error) {
-	var all []server.Listener
+func listen(cfg *config.Config) (all []server.Listener, certs []*certFile, err error) {
 	for _, c := range cfg.Listeners() {
-		l, err := listener(cfg, &c)
+		l, own, err := listener(cfg, &c)
 		if err != nil {
 			closeAll(all)
-			return nil, err
+			return nil, nil, err
 		}
 		all = append(all, l)
+		if own != nil {
+			certs = append(certs, own)
+		}
 	}
-	return all, nil
+	return all, certs, nil
 }
 
-func listener(cfg *config.Config, c *config.Listener) (server.Listener, error) {
-	l := server.Listener{Factors: factors(c.Factors), Plain: c.Plain}
+func listener(cfg *config.Config, c *config.Listener) (l server.Listener, own *certFile, err error) {
+	l = server.Listener{Factors: factors(c.Factors), Plain: c.Plain}
 	if c.Plain && c.OpsOnly() {
 		l.Ops, l.Plain = true, false
 	}
-	var err error
 	if l.Routes, err = server.ParseRoutes(c.Routes); err != nil {
-		return l, usageError{err}
+		return l, nil, usageError{err}
 	}
 	proxies, err := c.Proxies()
 	if err != nil {
-		return l, usageError{err}
+		return l, nil, usageError{err}
 	}
 	if c.ProxyProtocol {
 		l.ProxyProtocol = proxies
@@ -48,14 +49,14 @@ func listener(cfg *config.Config, c *config.Listener) (server.Listener, error) {
 	}
 	l.AskCert = map[string]server.AskCert{"require": server.CertRequired, "none": server.CertNone}[c.ClientCert]
 	if c.TLSCert != "" {
-		own := &certFile{cert: c.TLSCert, key: c.TLSKey}
+		own = &certFile{cert: c.TLSCert, key: c.TLSKey}
 		if err := own.read(); err != nil {
-			return l, usageError{err}
+			return l, nil, usageError{err}
 		}
 		l.Certificate = own.get
 	}
 	l.Listener, err = listenOn(c, len(cfg.Listener) > 0)
-	return l, err
+	return l, own, err
 }
 
 // listenOn takes one address. Errors tell where to choose another.

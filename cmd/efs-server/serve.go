@@ -8,7 +8,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -105,12 +108,17 @@ func serve(cmd *cobra.Command, rollback []string) error {
 	if err != nil {
 		return err
 	}
-	log, requests := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	hangups := make(chan os.Signal, 1) // from here on none of them ends the process
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	level := new(slog.LevelVar)
+	level.Set(levels[cfg.Log.Level])
+	log, requests := newLogger(cmd.ErrOrStderr(), level, cfg.Log.Format)
 	defer requests.Flush()
 	for _, name := range cfg.Unknown {
 		log.Warn("variable names no setting and is ignored"+config.NearVariable(name), "variable", name)
 	}
-	listeners, err := listen(cfg)
+	listeners, certs, err := listen(cfg)
 	if err != nil {
 		return err
 	}
@@ -129,7 +137,8 @@ func serve(cmd *cobra.Command, rollback []string) error {
 		closeAll(listeners)
 		return errors.Join(err, closeCache(cache), open.Close(providers))
 	}
-	err = runNode(cmd.Context(), n, cfg, listeners, log, requests)
+	r := &reloader{flags: cmd.Flags(), level: level, certs: certs, node: n, log: log, force: cfg}
+	err = runNode(cmd.Context(), r, listeners, requests, hangups)
 	if cerr := n.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("stopping: %w", cerr))
 	}
@@ -189,7 +198,8 @@ func keyError(err error) error {
 
 // runNode serves requests and commands until ctx ends or one of them fails,
 // and returns when both have stopped: first requests, then commands.
-func runNode(ctx context.Context, n *node.Node, cfg *config.Config, listeners []server.Listener, log *slog.Logger, requests accesslog.Logger) error {
+func runNode(ctx context.Context, r *reloader, listeners []server.Listener, requests accesslog.Logger, hangups <-chan os.Signal) error {
+	n, cfg, log := r.node, r.force, r.log
 	control, err := admin.NewServer(n, cfg.Root, log)
 	if err != nil {
 		closeAll(listeners)
@@ -200,6 +210,14 @@ func runNode(ctx context.Context, n *node.Node, cfg *config.Config, listeners []
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	r.https = server.New(n, server.Config{Logger: log, Requests: requests, Limits: limits(cfg.Limits), Certificate: n.Certificate})
+	control.OnReload(r.reload)
+	var tasks sync.WaitGroup
+	defer func() {
+		cancel()
+		tasks.Wait()
+	}()
+	tasks.Go(func() { r.watch(ctx, hangups) })
 	controlCtx, stopControl := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopControl()
 	controlDone := make(chan error, 1)
@@ -208,8 +226,7 @@ func runNode(ctx context.Context, n *node.Node, cfg *config.Config, listeners []
 		cancel() // without commands a server cannot be administered
 		controlDone <- err
 	}()
-	https := server.New(n, server.Config{Logger: log, Requests: requests, Limits: limits(cfg.Limits), Certificate: n.Certificate})
-	err = https.Serve(ctx, listeners...)
+	err = r.https.Serve(ctx, listeners...)
 	stopControl()
 	return errors.Join(err, <-controlDone)
 }
@@ -231,13 +248,14 @@ func closeAll(listeners []server.Listener) {
 	}
 }
 
+var levels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+
 // newLogger returns the two ways into the log: for what happens, which is
 // written at once, and for the requests, whose lines are collected until Flush.
-func newLogger(w io.Writer, cfg config.Log) (*slog.Logger, *accesslog.Writer) {
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-	options := &slog.HandlerOptions{Level: levels[cfg.Level], ReplaceAttr: utcTime}
-	requests := accesslog.NewWriter(w, levels[cfg.Level], cfg.Format == "json")
-	if cfg.Format == "json" {
+func newLogger(w io.Writer, level slog.Leveler, format string) (*slog.Logger, *accesslog.Writer) {
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: utcTime}
+	requests := accesslog.NewWriter(w, level, format == "json")
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(requests, options)), requests
 	}
 	return slog.New(slog.NewTextHandler(requests, options)), requests

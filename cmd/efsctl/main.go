@@ -128,7 +128,7 @@ func rootCommand() *cobra.Command {
 		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
 		c.rotateCommand(), c.rotateKMSCommand(),
 		c.policyCommand(), c.quotaCommand(), c.retireEpochCommand(), c.resealCommand(), c.jobsCommand(),
-		c.fsckCommand(), c.resolveCommand(), c.clearCacheCommand(), c.auditCommand(), versionCommand(),
+		c.fsckCommand(), c.resolveCommand(), c.clearCacheCommand(), c.reloadCommand(), c.auditCommand(), versionCommand(),
 	)
 	return cmd
 }

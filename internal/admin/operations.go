@@ -29,6 +29,7 @@ var operations = map[string]operation{
 	opFsck:       typed(fsck),
 	opResolve:    typed(resolve),
 	opClearCache: typed(clearCache),
+	opReload:     typed(reload),
 
 	opRotate:      typed(rotate),
 	opRotateKMS:   typed(rotateKMS),

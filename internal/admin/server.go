@@ -31,6 +31,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	done     sync.WaitGroup
+	reload   func(context.Context) (Reloaded, error) // nil: not to be had
 }
 
 // NewServer listens on the socket of root. The caller has root locked (which

@@ -205,6 +205,23 @@ func encodeChain(chain [][]byte) []byte {
 	return out
 }
 
+// ReloadCertificate reads the given certificate's files again, or looks whether
+// the server's own is to be replaced. Connections that are open go on with what
+// they have seen. efs.ErrSealed while the node has no keys.
+func (n *Node) ReloadCertificate() error {
+	v := n.secrets()
+	if v == nil {
+		return fmt.Errorf("the server's certificate: %w", efs.ErrSealed)
+	}
+	if err := v.tls.refresh(); err != nil {
+		return err
+	}
+	for _, p := range v.tls.export() {
+		n.log.Warn("exporting the server's certificate: " + p)
+	}
+	return nil
+}
+
 // watch renews until ctx ends.
 func (t *serverTLS) watch(ctx context.Context, report func(string, error)) {
 	tick := time.NewTicker(renewEvery)

@@ -11,6 +11,7 @@
 //	crash             end that server with SIGKILL
 //	terminate         end it with SIGTERM and wait for its exit code 0
 //	                  (stop is testscript's own, and ends the script)
+//	hangup            send it SIGHUP
 //	exits CODE CMD …  run a command that must end with that exit code
 package scripttest
 
@@ -55,6 +56,7 @@ func Run(t *testing.T, dir string) {
 			"sealed":    func(ts *testscript.TestScript, neg bool, args []string) { start(ts, neg, args, false) },
 			"crash":     func(ts *testscript.TestScript, neg bool, args []string) { end(ts, neg, args, syscall.SIGKILL) },
 			"terminate": func(ts *testscript.TestScript, neg bool, args []string) { end(ts, neg, args, syscall.SIGTERM) },
+			"hangup":    hangup,
 			"exits":     exits,
 		},
 	})
@@ -167,6 +169,14 @@ func end(ts *testscript.TestScript, neg bool, args []string, sig syscall.Signal)
 		text, _ := os.ReadFile(ts.MkAbs("server.log"))
 		ts.Fatalf("the server ended: %v\n%s", err, text)
 	}
+}
+
+func hangup(ts *testscript.TestScript, neg bool, args []string) {
+	p := ts.Value(serverKey{}).(*process)
+	if neg || len(args) > 0 || p.cmd == nil {
+		ts.Fatalf("usage: hangup, while a server runs")
+	}
+	ts.Check(p.cmd.Process.Signal(syscall.SIGHUP))
 }
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
