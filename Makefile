@@ -6,15 +6,17 @@ CMDS := efs-server efsctl efs efsc efs-bench
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/efs-project/efs/internal/version.Version=$(VERSION)
 FUZZTIME ?= 30s
+CGO ?= 0
+TAGS ?=
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build the five binaries into bin/ (static, without cgo)
+build: ## build the five binaries into bin/ (static, without cgo; CGO=1 TAGS=pkcs11 for HSMs)
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(CMDS))
+	CGO_ENABLED=$(CGO) go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(CMDS))
 
 .PHONY: demo
 demo: ## the main job on real files: store, read back, look at the disk, tamper
