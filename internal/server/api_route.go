@@ -61,6 +61,8 @@ func apiTarget(path string) (target, error) {
 		t.route = routeUsers
 	case len(part) == 4 && part[2] == "users" && efs.ValidUserName(part[3]):
 		t.route, t.name = routeUser, part[3]
+	case len(part) == 3 && part[2] == "changes":
+		t.route = routeChanges
 	case len(part) == 3 && part[2] == "grants":
 		t.route = routeGrants
 	}

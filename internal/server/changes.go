@@ -19,7 +19,7 @@ const changesPage = 500
 // With follow=true it waits for more: until the client leaves, the session
 // ends or the server stops. Empty lines keep the connection from looking dead
 // to proxies.
-func (x *exchange) changes(target) error {
+func (x *exchange) changes(t target) error {
 	q := x.query()
 	since := q.number("since", 0, 0, math.MaxUint64)
 	limit := q.number("limit", math.MaxUint64, 1, math.MaxUint64)
@@ -27,7 +27,7 @@ func (x *exchange) changes(target) error {
 	if err := q.done(); err != nil {
 		return err
 	}
-	if x.fs == nil {
+	if x.fs == nil { // no file system of the caller's, or one out of reach
 		return outOfReach()
 	}
 	ctx, cancel := context.WithCancel(x.r.Context())
@@ -53,6 +53,7 @@ func (x *exchange) changes(target) error {
 		}
 		if len(page) > 0 {
 			since = page[len(page)-1].Seq
+			x.again(t)
 			if limit, err = x.sendChanges(page, limit); err != nil || limit == 0 {
 				return err
 			}
@@ -76,9 +77,8 @@ func (x *exchange) changes(target) error {
 // returns what is left of limit.
 func (x *exchange) sendChanges(page []efs.Change, limit uint64) (uint64, error) {
 	var b []byte
-	rights := x.ownRights() // of this moment: they may have become more
 	for i := range page {
-		c, ok := seenBy(rights, &page[i])
+		c, ok := seenBy(x.rights, &page[i])
 		if !ok {
 			continue
 		}

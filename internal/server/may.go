@@ -12,7 +12,7 @@ import (
 // there. One that does not exist is like one where nothing was granted: x.fs
 // is nil, and every question is answered from x.rights before x.fs is used.
 func (x *exchange) aim(t target) {
-	if t.route == routeObject && t.fs != x.who.fsName {
+	if t.fs != "" && t.fs != x.who.fsName {
 		x.fs, x.fsName, x.rights = nil, t.fs, nil
 		if f, rights := x.s.node.Rights(x.who.principal(), t.fs); f != nil {
 			x.fs, x.rights = f.FS, rights
@@ -20,6 +20,15 @@ func (x *exchange) aim(t target) {
 		return
 	}
 	x.fs, x.fsName, x.rights = x.who.fs, x.who.fsName, x.ownRights()
+}
+
+// again finds out what the caller may do now, for a request that goes on for
+// long.
+func (x *exchange) again(t target) {
+	fs := x.fs
+	if x.aim(t); x.fs == nil { // nothing any more
+		x.fs = fs
+	}
 }
 
 // ownRights returns what the caller may do in the file system that the caller

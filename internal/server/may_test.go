@@ -299,6 +299,7 @@ func TestATreeIsCopiedByWhoMayListIt(t *testing.T) {
 func TestUsersOfAnotherFileSystem(t *testing.T) {
 	w := newWorld(t)
 	w.as("alice@docs").do("PUT", "/data/shared/a", "x").want(201)
+	w.as("alice@docs").do("PUT", "/data/hidden", "x").want(201)
 	w.grant(w.people["carol@other"], "writer", "docs:/shared/")
 	carol := w.as("carol@other")
 	const shared = "/api/v1/buckets/docs/objects/shared/"
@@ -328,6 +329,16 @@ func TestUsersOfAnotherFileSystem(t *testing.T) {
 	changes := string(w.as("alice@docs").do("GET", "/changes", nil).want(200).body)
 	if !strings.Contains(changes, `"user":"carol@other"`) {
 		t.Errorf("changes: %s", changes)
+	}
+	const feed = "/api/v1/buckets/docs/changes"
+	if r := carol.do("GET", feed, nil).want(200); !strings.Contains(string(r.body), `"path":"/shared/c"`) || strings.Contains(string(r.body), "hidden") {
+		t.Errorf("feed: %s", r.body)
+	}
+	if got := string(carol.do("GET", "/changes", nil).want(200).body); got != "" {
+		t.Errorf("feed at home: %s", got)
+	}
+	if a, b := w.as("bob@docs").do("GET", "/api/v1/buckets/other/changes", nil).want(404), carol.do("GET", "/api/v1/buckets/never-made/changes", nil); a.told() != b.told() {
+		t.Errorf("%s and %s", a.told(), b.told())
 	}
 	// Who comes after carol has nothing.
 	must(t, w.node.DeleteUser(context.Background(), "other", "carol"))
@@ -405,7 +416,7 @@ func TestAdministratorsGetAtNoFile(t *testing.T) {
 		t.Errorf("message %q", message)
 	}
 	a.login(p)
-	for _, path := range []string{"/data/", "/data/x", "/x", "/changes", "/api/v1/buckets/docs/objects/", "/api/v1/buckets/docs/objects/x", "/api/v1/buckets/never-made/objects/x"} {
+	for _, path := range []string{"/data/", "/data/x", "/x", "/changes", "/api/v1/buckets/docs/changes", "/api/v1/buckets/docs/objects/", "/api/v1/buckets/docs/objects/x", "/api/v1/buckets/never-made/objects/x"} {
 		a.do("GET", path, nil).wantProblem(notFound)
 	}
 	for _, path := range []string{"/data/y", "/api/v1/buckets/docs/objects/y", "/api/v1/buckets/never-made/objects/y"} {
