@@ -23,12 +23,15 @@ import (
 // concurrent use by one process; the caller makes sure that no other has the
 // same Box open.
 type Box struct {
-	dir        string
-	root       efs.ID
+	dir       string
+	root      efs.ID
+	mu        sync.Mutex // one writer at a time
+	replacing sync.Mutex // one Replace or Rotate at a time; taken before state and mu
+
+	state      sync.RWMutex // held for writing while the starter key is exchanged
 	generation uint32
 	key        *secret.Key
-	mu         sync.Mutex // one writer at a time
-	replacing  sync.Mutex // one Replace at a time; taken before mu
+	stuck      error // nothing may be written until the root is opened again
 }
 
 const (
@@ -49,6 +52,12 @@ var secretName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
 // passphrase. efs.ErrExists if dir, or a file system beside it, already holds
 // anything sealed: a second set of keys is never made beside it.
 func CreateBox(dir string, k *secret.Key, kdf *KDF) (*Box, error) {
+	return CreateBoxAs(dir, efs.NewID(), k, kdf)
+}
+
+// CreateBoxAs is CreateBox with an id for the root, which shares of its key
+// (Split) carry.
+func CreateBoxAs(dir string, root efs.ID, k *secret.Key, kdf *KDF) (*Box, error) {
 	if _, err := os.Lstat(filepath.Join(dir, rootFile)); err == nil {
 		return nil, alreadyInitialised(dir)
 	}
@@ -56,14 +65,14 @@ func CreateBox(dir string, k *secret.Key, kdf *KDF) (*Box, error) {
 		return nil, fmt.Errorf("%w: %s is sealed by another starter key, and no second set of keys is made beside it: "+
 			"put %s back, or use an empty root", efs.ErrExists, what, filepath.Join(dir, rootFile))
 	}
-	doc, err := newRoot(k, kdf)
+	doc, err := newRoot(root, k, kdf)
 	if err != nil {
 		return nil, err
 	}
 	if err := atomicfile.MkdirAll(filepath.Join(dir, sealedDir), 0o700); err != nil {
 		return nil, fmt.Errorf("initialising %s: %w", dir, err)
 	}
-	if err := doc.write(dir); err != nil {
+	if err := doc.create(dir); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return nil, alreadyInitialised(dir)
 		}
@@ -93,7 +102,11 @@ func OpenBox(dir string, k *secret.Key) (*Box, error) {
 		return nil, err
 	}
 	sealed := filepath.Join(dir, sealedDir)
-	if err := errors.Join(atomicfile.CleanUp(sealed), discardOld(sealed)); err != nil {
+	err = errors.Join(atomicfile.CleanUp(dir), atomicfile.CleanUp(sealed), discardOld(sealed))
+	if err == nil {
+		err = settleRotation(dir, doc.starter().Generation)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", dir, err)
 	}
 	return doc.box(dir, k), nil
@@ -153,6 +166,12 @@ func (b *Box) RootID() efs.ID { return b.root }
 // Get returns the secret called name, on the ordinary heap; the caller wipes
 // it. efs.ErrNotFound, efs.ErrDamaged.
 func (b *Box) Get(name string) ([]byte, error) {
+	b.state.RLock()
+	defer b.state.RUnlock()
+	return b.get(name)
+}
+
+func (b *Box) get(name string) ([]byte, error) {
 	path, info, err := b.place(name)
 	if err != nil {
 		return nil, err
@@ -178,8 +197,10 @@ func (b *Box) Get(name string) ([]byte, error) {
 // Put seals a secret of at most 16 MiB and replaces what was called name;
 // durable on return. Names match [a-z0-9][a-z0-9._-]{0,127}.
 func (b *Box) Put(name string, value []byte) error {
+	b.state.RLock()
+	defer b.state.RUnlock()
 	path, info, err := b.place(name)
-	if err != nil {
+	if err = errors.Join(err, b.stuck); err != nil {
 		return err
 	}
 	if len(value) > maxSecret {
@@ -199,8 +220,10 @@ func (b *Box) Put(name string, value []byte) error {
 
 // Delete removes a secret durably. Removing what is not there is no error.
 func (b *Box) Delete(name string) error {
+	b.state.RLock()
+	defer b.state.RUnlock()
 	path, _, err := b.place(name)
-	if err != nil {
+	if err = errors.Join(err, b.stuck); err != nil {
 		return err
 	}
 	b.mu.Lock()
@@ -228,20 +251,32 @@ func (b *Box) Names() ([]string, error) {
 }
 
 // Close wipes the starter key. The Box must not be used after.
-func (b *Box) Close() { b.key.Destroy() }
+func (b *Box) Close() {
+	b.state.RLock()
+	defer b.state.RUnlock()
+	b.key.Destroy()
+}
 
-// place returns where a secret lies and what its bytes are bound to.
+// place returns where a secret lies and what its bytes are bound to. Called
+// with state or replacing held.
 func (b *Box) place(name string) (path string, info []byte, err error) {
 	if !secretName.MatchString(name) {
 		return "", nil, fmt.Errorf("%w: %q cannot name a server secret", efs.ErrBadInput, name)
 	}
-	info, err = encode(boxLabel, []any{boxFormat, b.root[:], b.generation, name})
+	info, err = boxInfo(b.root, b.generation, name)
 	return filepath.Join(b.dir, sealedDir, name+boxSuffix), info, err
 }
 
-func (b *Box) header() []byte {
+// boxInfo is what a secret's bytes are bound to.
+func boxInfo(root efs.ID, generation uint32, name string) ([]byte, error) {
+	return encode(boxLabel, []any{boxFormat, root[:], generation, name})
+}
+
+func (b *Box) header() []byte { return boxHead(b.generation) }
+
+func boxHead(generation uint32) []byte {
 	h := make([]byte, 0, boxHeader)
 	h = append(h, boxMagic...)
 	h = append(h, boxFormat)
-	return binary.BigEndian.AppendUint32(h, b.generation)
+	return binary.BigEndian.AppendUint32(h, generation)
 }

@@ -22,12 +22,12 @@ const oldSuffix = boxSuffix + ".old"
 // that it replaces is overwritten, also after a crash in between. Overwriting
 // reaches the blocks only on volumes that write in place. ErrNotErased.
 func (b *Box) Replace(name string, value []byte) error {
+	b.replacing.Lock()
+	defer b.replacing.Unlock()
 	path, _, err := b.place(name)
 	if err != nil {
 		return err
 	}
-	b.replacing.Lock()
-	defer b.replacing.Unlock()
 	if err := discard(path); err != nil {
 		return fmt.Errorf("storing server secret %s: %w", name, err)
 	}

@@ -65,6 +65,15 @@ func askNew(prompt func(string) ([]byte, error)) (*Found, error) {
 	if subtle.ConstantTimeCompare(pass, again) != 1 {
 		return nil, fmt.Errorf("%w: the two passphrases differ: nothing was created, start again", efs.ErrBadInput)
 	}
+	return NewPassphrase(pass)
+}
+
+// NewPassphrase makes a starter key from a new passphrase. The caller wipes
+// it. efs.ErrBadInput if it is too short.
+func NewPassphrase(pass []byte) (*Found, error) {
+	if len(pass) < minPassphrase {
+		return nil, fmt.Errorf("%w: the passphrase has fewer than %d characters: choose a longer one", efs.ErrBadInput, minPassphrase)
+	}
 	kdf := newKDF()
 	key, err := kdf.key(pass)
 	if err != nil {

@@ -32,7 +32,7 @@ type rootDoc struct {
 	Format   int          `json:"format"`
 	Root     efs.ID       `json:"root"`
 	Created  time.Time    `json:"created"`
-	Starters []starterDoc `json:"starters"` // one; more while a rotation is under way
+	Starters []starterDoc `json:"starters"` // one
 }
 
 type starterDoc struct {
@@ -42,18 +42,19 @@ type starterDoc struct {
 	Check      []byte `json:"check"`
 }
 
-func newRoot(k *secret.Key, kdf *KDF) (*rootDoc, error) {
+func newRoot(root efs.ID, k *secret.Key, kdf *KDF) (*rootDoc, error) {
+	d := &rootDoc{Format: rootFormat, Root: root, Created: time.Now().UTC().Truncate(time.Second)}
+	return d, d.setStarter(1, k, kdf)
+}
+
+// setStarter makes k the key of the root.
+func (d *rootDoc) setStarter(generation uint32, k *secret.Key, kdf *KDF) error {
 	salt := make([]byte, secret.Size)
 	_, _ = rand.Read(salt)
-	d := &rootDoc{
-		Format:   rootFormat,
-		Root:     efs.NewID(),
-		Created:  time.Now().UTC().Truncate(time.Second),
-		Starters: []starterDoc{{Generation: 1, KDF: kdf, Salt: salt}},
-	}
+	d.Starters = []starterDoc{{Generation: generation, KDF: kdf, Salt: salt}}
 	check, err := d.check(k)
 	d.starter().Check = check
-	return d, err
+	return err
 }
 
 func (d *rootDoc) starter() *starterDoc { return &d.Starters[0] }
@@ -78,12 +79,15 @@ func (d *rootDoc) fits(k *secret.Key, dir string) error {
 	if subtle.ConstantTimeCompare(check, d.starter().Check) == 1 {
 		return nil
 	}
+	which := "the one it was initialised with"
+	if g := d.starter().Generation; g > 1 {
+		which = fmt.Sprintf("the newest one, which `efsctl rotate-starter-key` printed (it is number %d)", g)
+	}
 	if d.starter().KDF != nil {
-		return fmt.Errorf("%w: the passphrase does not fit this root (%s): "+
-			"give the one it was initialised with", efs.ErrWrongKey, dir)
+		return fmt.Errorf("%w: the passphrase does not fit this root (%s): give %s", efs.ErrWrongKey, dir, which)
 	}
 	return fmt.Errorf("%w: the starter key does not fit this root (%s): "+
-		"give the one it was initialised with, or mount the volume it belongs to", efs.ErrWrongKey, dir)
+		"give %s, or mount the volume it belongs to", efs.ErrWrongKey, dir, which)
 }
 
 // readRoot reads root.json of the Box in dir. efs.ErrNotFound, efs.ErrDamaged.
@@ -136,12 +140,16 @@ func damagedRoot(path string, err error) error {
 	return fmt.Errorf("%w: %s (%w): put it back from a backup of the server's directory", efs.ErrDamaged, path, err)
 }
 
-func (d *rootDoc) write(dir string) error {
+// create writes root.json where there is none, replace where there is one.
+func (d *rootDoc) create(dir string) error  { return d.write(dir, atomicfile.WriteNew) }
+func (d *rootDoc) replace(dir string) error { return d.write(dir, atomicfile.Write) }
+
+func (d *rootDoc) write(dir string, write func(string, []byte, fs.FileMode) error) error {
 	b, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteNew(filepath.Join(dir, rootFile), append(b, '\n'), 0o600)
+	return write(filepath.Join(dir, rootFile), append(b, '\n'), 0o600)
 }
 
 // encode is a label and the deterministic CBOR of v.
