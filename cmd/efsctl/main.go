@@ -126,7 +126,7 @@ func rootCommand() *cobra.Command {
 		c.limitCommand(), c.kmsCommand(),
 		c.grantCommand(), c.revokeGrantCommand(), c.listGrantsCommand(),
 		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
-		c.rotateCommand(), c.rotateKMSCommand(),
+		c.rotateCommand(), c.rotateKMSCommand(), c.rotateStarterCommand(),
 		c.policyCommand(), c.quotaCommand(), c.retireEpochCommand(), c.resealCommand(), c.jobsCommand(),
 		c.fsckCommand(), c.resolveCommand(), c.clearCacheCommand(), c.reloadCommand(), c.auditCommand(), versionCommand(),
 	)

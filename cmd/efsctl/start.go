@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/efs-project/efs/internal/admin"
+	"github.com/efs-project/efs/internal/node"
 	"github.com/efs-project/efs/internal/prompt"
 	"github.com/efs-project/efs/internal/starter"
 	"github.com/spf13/cobra"
@@ -15,22 +16,26 @@ import (
 )
 
 func (c *ctl) initCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "init",
+	var form node.StarterForm
+	cmd := &cobra.Command{
+		Use:   "init [--shares N --threshold T]",
 		Short: "Make the starter key of an empty root, print it once, start service",
 		Long: `Make the starter key of an empty root, print it and bring the server into
 service. The key is printed this once and kept nowhere: without it, what is
-stored is lost after the next start. Keep copies where the volume is not.`,
-		Example: "  docker exec efs-server efsctl init",
+stored is lost after the next start. Keep copies where the volume is not.
+
+With --shares, not the key is printed but N shares of it, a line each. Any T of
+them open the root (efsctl unseal, once for each share); fewer tell nothing.`,
+		Example: "  docker exec efs-server efsctl init\n  efsctl init --shares 5 --threshold 3",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			key, err := c.client(cmd).Init(cmd.Context())
-			if key != "" {
-				fmt.Fprintln(cmd.ErrOrStderr(), "Starter key, shown this once. Keep it apart from the volume; give it to the server at each start:")
-				printLine(cmd, key)
+			if err := checkForm(cmd, form); err != nil {
+				return err
 			}
-			if err != nil && key != "" {
-				return fmt.Errorf("%w\nKeep the key: `efsctl status` tells whether the root was initialised with it (state sealed or ready)", err)
+			lines, err := c.client(cmd).InitAs(cmd.Context(), form)
+			printStarter(cmd, form, lines)
+			if err != nil && len(lines) > 0 {
+				return fmt.Errorf("%w\nKeep what was printed: `efsctl status` tells whether the root was initialised with it (state sealed or ready)", err)
 			}
 			if err == nil {
 				fmt.Fprintln(cmd.ErrOrStderr(), "The server is in service. Next: efsctl create-fs NAME")
@@ -38,23 +43,71 @@ stored is lost after the next start. Keep copies where the volume is not.`,
 			return err
 		},
 	}
+	formFlags(cmd, &form)
+	return cmd
+}
+
+func formFlags(cmd *cobra.Command, form *node.StarterForm) {
+	cmd.Flags().IntVar(&form.Shares, "shares", 0, "print so many shares instead of the key")
+	cmd.Flags().IntVar(&form.Threshold, "threshold", 0, "how many of the shares open the root")
+}
+
+func checkForm(cmd *cobra.Command, form node.StarterForm) error {
+	if form == (node.StarterForm{}) {
+		return nil
+	}
+	if form.Shares == 0 || form.Threshold == 0 {
+		return usageError{fmt.Errorf("%s: --shares and --threshold belong together, as in --shares 5 --threshold 3", cmd.Name())}
+	}
+	if err := starter.CheckShares(form.Shares, form.Threshold); err != nil {
+		return usageError{fmt.Errorf("%s: %w", cmd.Name(), err)}
+	}
+	return nil
+}
+
+// printStarter prints a starter key, or its shares, and what to do with them.
+func printStarter(cmd *cobra.Command, form node.StarterForm, lines []string) {
+	switch {
+	case len(lines) == 0:
+		return
+	case form.Shares == 0:
+		fmt.Fprintln(cmd.ErrOrStderr(), "Starter key, shown this once. Keep it apart from the volume; give it to the server at each start:")
+	default:
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d shares of the starter key, shown this once. Give each to another person, to be kept apart from the volume;\nat each start %d of them are needed: efsctl unseal, once for each\n",
+			form.Shares, form.Threshold)
+	}
+	for _, line := range lines {
+		printLine(cmd, line)
+	}
 }
 
 func (c *ctl) unsealCommand() *cobra.Command {
 	var keyFile string
-	var passphrase bool
+	var passphrase, reset bool
 	cmd := &cobra.Command{
 		Use:   "unseal",
-		Short: "Open a sealed root with its starter key",
+		Short: "Open a sealed root with its starter key, or with shares of it",
 		Long: `Open a sealed root with its starter key, read from --key-file, from the terminal
-without echo, or from standard input.`,
+without echo, or from standard input.
+
+A share of the key is given in the same way, one at a time, by one person after
+the other. The server remembers shares for 15 minutes after the last one; one
+that does not belong to them is refused and changes nothing.`,
 		Example: `  efsctl unseal                                  # asks, without echo
   efsctl unseal --key-file /run/secrets/starter.key
   pass efs/starter | docker exec -i efs-server efsctl unseal
-  efsctl unseal --passphrase                     # a root that was initialised with one`,
+  efsctl unseal --passphrase                     # a root that was initialised with one
+  efsctl unseal --reset                          # forget the shares given so far`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			question := "Starter key: "
+			if reset {
+				done, err := c.client(cmd).Unseal(cmd.Context(), admin.UnsealRequest{Reset: true})
+				if err == nil {
+					printLine(cmd, fmt.Sprintf("Forgot %d shares.", done.Have))
+				}
+				return err
+			}
+			question := "Starter key, or a share of it: "
 			if passphrase {
 				question = "Passphrase: "
 			}
@@ -63,18 +116,29 @@ without echo, or from standard input.`,
 				return err
 			}
 			request := admin.UnsealRequest{StarterKey: secret}
-			if passphrase {
+			switch {
+			case passphrase:
 				request = admin.UnsealRequest{Passphrase: secret}
+			case starter.IsShare(secret):
+				request = admin.UnsealRequest{Share: secret}
 			}
-			if err := c.client(cmd).Unseal(cmd.Context(), request); err != nil {
+			done, err := c.client(cmd).Unseal(cmd.Context(), request)
+			if err != nil {
 				return err
+			}
+			if done.Have < done.Need {
+				printLine(cmd, fmt.Sprintf("%d of %d shares given. Still sealed.", done.Have, done.Need))
+				return nil
 			}
 			printLine(cmd, "Unsealed. The server is in service.")
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&keyFile, "key-file", "", "file that holds the starter key, or - for standard input")
+	cmd.Flags().StringVar(&keyFile, "key-file", "", "file that holds the starter key or a share, or - for standard input")
 	cmd.Flags().BoolVar(&passphrase, "passphrase", false, "give the passphrase that the root was initialised with, not a key")
+	cmd.Flags().BoolVar(&reset, "reset", false, "forget the shares given so far")
+	cmd.MarkFlagsMutuallyExclusive("key-file", "reset")
+	cmd.MarkFlagsMutuallyExclusive("passphrase", "reset")
 	return cmd
 }
 

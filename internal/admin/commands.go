@@ -14,21 +14,6 @@ func (c *Client) Status(ctx context.Context) (node.Status, error) {
 	return call[node.Status](ctx, c, opStatus, none{})
 }
 
-// Init makes the starter key of an empty root and returns it. It is shown this
-// once: also when an error comes with it, since the root may be initialised.
-func (c *Client) Init(ctx context.Context) (starterKey string, err error) {
-	follow := *c
-	follow.Line = func(key string) { starterKey = key }
-	_, err = call[none](ctx, &follow, opInit, none{})
-	return starterKey, err
-}
-
-// Unseal hands a sealed server its starter key or passphrase.
-func (c *Client) Unseal(ctx context.Context, r UnsealRequest) error {
-	_, err := call[none](ctx, c, opUnseal, r)
-	return err
-}
-
 // CreateFS makes a file system, with what set, KEY=VALUE each, changes in the
 // default policy.
 func (c *Client) CreateFS(ctx context.Context, name string, set ...string) error {

@@ -49,6 +49,8 @@ var operations = map[string]operation{
 	opWaitJob:     typed(waitJob),
 	opCancelJob:   typed(cancelJob),
 
+	opRotateStarter: typed(rotateStarter),
+
 	opGrant:       typed(grant),
 	opRevokeGrant: typed(revokeGrant),
 	opListGrants:  typed(listGrants),
@@ -56,20 +58,6 @@ var operations = map[string]operation{
 
 func status(ctx context.Context, s *Server, _ *stream, _ none) (any, error) {
 	return s.node.Status(ctx), nil
-}
-
-// initialise sends the key as a line, not as its result: it must have left
-// before anything is sealed under it.
-func initialise(ctx context.Context, s *Server, out *stream, _ none) (any, error) {
-	err := s.node.Init(ctx, func(key string) error { return out.send(Event{Line: &key}) })
-	return none{}, err
-}
-
-func unseal(ctx context.Context, s *Server, _ *stream, r UnsealRequest) (any, error) {
-	if r.Passphrase != "" {
-		return none{}, s.node.UnsealPassphrase(ctx, []byte(r.Passphrase))
-	}
-	return none{}, s.node.Unseal(ctx, r.StarterKey)
 }
 
 func createFS(ctx context.Context, s *Server, out *stream, r SetPolicyRequest) (any, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/node"
 )
 
 // Event is one line of an answer. Exactly one field is set. A stream ends with
@@ -95,15 +96,41 @@ const (
 	opAuditHead   = "audit-head"
 	opAuditKey    = "audit-take-key"
 
+	opRotateStarter = "rotate-starter-key"
+
 	opGrant       = "grant"
 	opRevokeGrant = "revoke-grant"
 	opListGrants  = "list-grants"
 )
 
-// UnsealRequest hands the starter key to a sealed server.
+// InitRequest says in what form the starter key of a new root is shown.
+type InitRequest struct{ node.StarterForm }
+
+// UnsealRequest hands the starter key to a sealed server, or one share of it.
 type UnsealRequest struct {
 	StarterKey string `json:"starter_key,omitempty"` // base64
 	Passphrase string `json:"passphrase,omitempty"`  // where the root was initialised with one
+	Share      string `json:"share,omitempty"`       // one of those that init printed
+	Reset      bool   `json:"reset,omitempty"`       // forget the shares given so far
+}
+
+// UnsealResult tells how many shares were given and how many are needed; 0 of
+// 0 where no shares are.
+type UnsealResult struct {
+	Have int `json:"have"`
+	Need int `json:"need"`
+}
+
+// RotateStarterRequest asks for another starter key.
+type RotateStarterRequest struct {
+	node.StarterForm
+	Key        bool   `json:"key,omitempty"`        // a key in place of a passphrase
+	Passphrase string `json:"passphrase,omitempty"` // a passphrase in place of a key
+}
+
+// RotateStarterResult tells which starter key of the root is in force.
+type RotateStarterResult struct {
+	Number uint32 `json:"number"` // from 1
 }
 
 // FSRequest names a file system.

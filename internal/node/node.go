@@ -47,8 +47,9 @@ type Node struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // what runs on ctx
 
-	admin  sync.Mutex    // held by whatever changes state or file systems
-	reopen chan struct{} // holds one where file systems are to be tried again
+	admin    sync.Mutex    // held by whatever changes state or file systems
+	gathered gathering     // shares of the starter key, while the root is sealed
+	reopen   chan struct{} // holds one where file systems are to be tried again
 
 	mu       sync.RWMutex // guards what follows
 	state    State
@@ -119,7 +120,11 @@ func (n *Node) unlock(ctx context.Context, key *starter.Found) error {
 	var box *starter.Box
 	var err error
 	if n.State() == StateWaiting {
-		box, err = starter.CreateBox(n.cfg.serverDir(), key.Key, key.KDF)
+		root := key.Root
+		if root.IsZero() {
+			root = efs.NewID()
+		}
+		box, err = starter.CreateBoxAs(n.cfg.serverDir(), root, key.Key, key.KDF)
 	} else {
 		box, err = starter.OpenBox(n.cfg.serverDir(), key.Key)
 	}
@@ -171,6 +176,12 @@ func (n *Node) destroyKey() {
 // show has returned nil, so that a key that nobody saw seals nothing. Errors:
 // efs.ErrExists if the root is initialised already.
 func (n *Node) Init(ctx context.Context, show func(starterKey string) error) error {
+	return n.InitAs(ctx, StarterForm{}, func(lines []string) error { return show(lines[0]) })
+}
+
+// InitAs is Init for a starter key in another form: show is handed its shares.
+// efs.ErrBadInput.
+func (n *Node) InitAs(ctx context.Context, f StarterForm, show func(lines []string) error) error {
 	n.admin.Lock()
 	defer n.admin.Unlock()
 	switch n.State() {
@@ -180,15 +191,19 @@ func (n *Node) Init(ctx context.Context, show func(starterKey string) error) err
 	default:
 		return fmt.Errorf("the starter key of this root %w: it is initialised and in service", efs.ErrExists)
 	}
-	text, key, err := starter.Generate()
-	if err != nil {
-		return fmt.Errorf("making a starter key: %w", err)
+	if err := f.check(); err != nil {
+		return err
 	}
-	if err := show(text); err != nil {
+	root := efs.NewID()
+	lines, key, err := f.newStarter(root, 1)
+	if err != nil {
+		return err
+	}
+	if err := show(lines); err != nil {
 		key.Destroy()
 		return fmt.Errorf("showing the starter key: %w", err)
 	}
-	return n.unlock(context.WithoutCancel(ctx), &starter.Found{Key: key, From: "efsctl init"})
+	return n.unlock(context.WithoutCancel(ctx), &starter.Found{Key: key, From: "efsctl init", Root: root})
 }
 
 // Unseal opens a sealed root with its starter key in base64. Errors:
@@ -213,12 +228,8 @@ func (n *Node) UnsealPassphrase(ctx context.Context, pass []byte) error {
 func (n *Node) unseal(ctx context.Context, find func() (*starter.Found, error)) error {
 	n.admin.Lock()
 	defer n.admin.Unlock()
-	switch n.State() {
-	case StateSealed:
-	case StateWaiting:
-		return fmt.Errorf("the starter key of this root: %w; it was never initialised: `efsctl init` makes one", efs.ErrNotFound)
-	default:
-		return fmt.Errorf("this root is not sealed: %w", efs.ErrRefused)
+	if err := n.mustBeSealed(); err != nil {
+		return err
 	}
 	key, err := find()
 	if err != nil {
@@ -340,7 +351,7 @@ func (n *Node) Ready() (ok bool, reasons []string) {
 	if state != StateReady {
 		return false, []string{map[State]string{
 			StateWaiting: "waiting for a starter key: efsctl init",
-			StateSealed:  "sealed: efsctl unseal",
+			StateSealed:  "sealed: efsctl unseal" + n.shareProgress(),
 			StateStopped: "stopped",
 		}[state]}
 	}

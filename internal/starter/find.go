@@ -47,6 +47,7 @@ type Found struct {
 	Key  *secret.Key
 	From string
 	KDF  *KDF
+	Root efs.ID // that a new root is to have; zero: any
 }
 
 // Find returns the starter key for the Box in dir, or nil when there is none
