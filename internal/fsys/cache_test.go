@@ -28,7 +28,7 @@ func (k *refusable) Live() error {
 }
 
 // withCache gives a file system a cache for files up to blobSize.
-func withCache(t *testing.T) (e *env, c *contentcache.Cache, keys *refusable) {
+func withCache(t *testing.T, adjust ...func(*env)) (e *env, c *contentcache.Cache, keys *refusable) {
 	t.Helper()
 	c, err := contentcache.Open(contentcache.Options{
 		Size: 1 << 20, MaxFile: blobSize, Where: contentcache.Memory, TTL: time.Hour, Logger: slog.New(slog.DiscardHandler)})
@@ -41,12 +41,16 @@ func withCache(t *testing.T) (e *env, c *contentcache.Cache, keys *refusable) {
 		}
 	})
 	keys = &refusable{}
-	e = newEnv(t, func(e *env) {
+	e = newEnv(t, append(adjust, func(e *env) {
+		before := e.wrap
 		e.wrap = func(o *Options) {
+			if before != nil {
+				before(o)
+			}
 			keys.Keys = o.Keys
 			o.Keys, o.Cache = keys, c.For(o.ID, keys.Live)
 		}
-	})
+	})...)
 	return e, c, keys
 }
 
@@ -164,6 +168,33 @@ func TestCacheEndsWithTheKeys(t *testing.T) {
 	e.kept(c, 0)
 	keys.refused.Store(false)
 	e.holds("small", data(1, inlineSize))
+}
+
+// Forgetting reaches the cache, and what is still being read is dropped with
+// its last reader. Nothing of a unit is served once its key is gone.
+func TestForgettingReachesTheCache(t *testing.T) {
+	e, c, _ := withCache(t, patients, signed)
+	for _, n := range []int{inlineSize, blobSize} {
+		e.put("patients/1/f", data(1, n))
+		e.holds("patients/1/f", data(1, n))
+		f, err := e.Open(ctx, "patients/1/f")
+		e.check(err)
+		e.forgetIt("patients/1")
+		if _, err := e.read("patients/1/f"); err == nil {
+			t.Error("served after it was forgotten")
+		}
+		_ = f.WriteRange(io.Discard, 0, -1) // by one who had it open before: it may fail
+		e.check(f.Close())
+		e.idle()
+		e.kept(c, 0)
+	}
+	e.put("patients/2/f", data(2, inlineSize))
+	e.holds("patients/2/f", data(2, inlineSize))
+	e.kept(c, 1)
+	e.destroy("patients/2")
+	if b, err := e.read("patients/2/f"); err == nil {
+		t.Errorf("%d bytes were served without the unit's key", len(b))
+	}
 }
 
 // A damaged content is not kept, and nothing of it is given out.

@@ -216,6 +216,9 @@ func (fs *FS) finishForget(ctx context.Context, id efs.ID, job *forgetting) ([]b
 	for _, u := range job.Units {
 		fs.units.Drop(u)
 	}
+	if fs.o.Cache != nil {
+		fs.o.Cache.Clear() // which of it was of the units is known to nobody any more
+	}
 	if fs.o.OnForget != nil {
 		fs.o.OnForget(job.Units)
 	}
