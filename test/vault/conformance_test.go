@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -33,17 +34,12 @@ func TestTransitConforms(t *testing.T) {
 func TestKVConforms(t *testing.T) {
 	s := start(t)
 	c := s.kv("efs-kv", "efs-kv-admin")
-	clock := &clock{now: time.Now()}
+	clock := newClock()
 	c.Clock = clock.Now
 	kmstest.Run(t, kmstest.Harness{
 		New: func(t *testing.T) efs.KMS {
-			s.Mount("secret", "kv", map[string]string{"version": "2"})
-			k := openKV(t, c)
-			until(t, "KV is made ready for version 2", func() error {
-				_, err := k.ListKeys(t.Context())
-				return err
-			})
-			return k
+			s.mountKV()
+			return openKV(t, c)
 		},
 		Reopen:  func(t *testing.T, _ efs.KMS) efs.KMS { return openKV(t, c) },
 		Advance: func(_ *testing.T, _ efs.KMS, d time.Duration) { clock.Advance(d) },
@@ -61,7 +57,7 @@ func (s *server) transit(policies ...string) vault.Config {
 // kv is as transit.
 func (s *server) kv(policies ...string) vaultkv.Config {
 	s.t.Helper()
-	return vaultkv.Config{Config: s.login(policies)}
+	return vaultkv.Config{Config: s.login(policies), Logger: slog.New(slog.DiscardHandler)}
 }
 
 func (s *server) login(policies []string) vaultconn.Config {
@@ -91,6 +87,8 @@ func openKV(t testing.TB, c vaultkv.Config) *vaultkv.KMS {
 	t.Cleanup(func() { k.Close() })
 	return k
 }
+
+func newClock() *clock { return &clock{now: time.Now()} }
 
 // clock is a clock that the test moves.
 type clock struct {

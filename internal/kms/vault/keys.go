@@ -25,12 +25,12 @@ func usableID(id string) bool { return keyID.MatchString(id) }
 
 // transitKey is what Transit tells about a key.
 type transitKey struct {
-	Type       string           `json:"type"`
-	Derived    bool             `json:"derived"`
-	Exportable bool             `json:"exportable"`
-	Backup     bool             `json:"allow_plaintext_backup"`
-	Latest     int              `json:"latest_version"`
-	Versions   map[string]int64 `json:"keys"` // when made, Unix seconds; those that still unwrap
+	Type       string         `json:"type"`
+	Derived    bool           `json:"derived"`
+	Exportable bool           `json:"exportable"`
+	Backup     bool           `json:"allow_plaintext_backup"`
+	Latest     int            `json:"latest_version"`
+	Versions   map[string]any `json:"keys"` // those that still unwrap: when made, Unix seconds (for other types of key, more)
 }
 
 type keyAnswer struct {
@@ -53,9 +53,9 @@ func (t transitKey) suitable(id string) error {
 
 func (k *KMS) info(id string, t transitKey) efs.KeyInfo {
 	first := int64(0)
-	for _, created := range t.Versions {
-		if first == 0 || created < first {
-			first = created
+	for _, v := range t.Versions {
+		if created, ok := v.(float64); ok && (first == 0 || int64(created) < first) {
+			first = int64(created)
 		}
 	}
 	return efs.KeyInfo{ID: id, Provider: k.name, State: efs.KeyEnabled, Version: t.Latest, Created: time.Unix(first, 0).UTC()}

@@ -124,7 +124,7 @@ func (k *KMS) Unwrap(ctx context.Context, id string, wrapped []byte, b efs.Bindi
 // for a missing key, for one that is too old and for bytes that are none of it.
 func (k *KMS) notUnwrapped(id string, err error) error {
 	var answer *vaultconn.Error
-	if !errors.As(err, &answer) || answer.Status != http.StatusBadRequest {
+	if !errors.As(err, &answer) || !errors.Is(answer, efs.ErrBadInput) { // a login that failed is refused instead
 		return k.failed("unwrapping with", id, err)
 	}
 	switch {
