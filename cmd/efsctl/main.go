@@ -127,6 +127,7 @@ func rootCommand() *cobra.Command {
 		c.grantCommand(), c.revokeGrantCommand(), c.listGrantsCommand(),
 		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
 		c.rotateCommand(), c.rotateKMSCommand(), c.rotateStarterCommand(),
+		c.forgetCommand(), c.receiptsCommand(), c.receiptKeyCommand(), c.verifyReceiptCommand(),
 		c.policyCommand(), c.quotaCommand(), c.retireEpochCommand(), c.resealCommand(), c.jobsCommand(),
 		c.fsckCommand(), c.resolveCommand(), c.clearCacheCommand(), c.reloadCommand(), c.auditCommand(), versionCommand(),
 	)

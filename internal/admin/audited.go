@@ -27,7 +27,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 // line in the audit log before they tell that they are done.
 func readingOp(name string) bool {
 	switch name {
-	case opStatus, opResolve, opAuditShow, opAuditVerify, opAuditHead:
+	case opStatus, opResolve, opAuditShow, opAuditVerify, opAuditHead, opReceipts, opReceiptKey:
 		return true
 	}
 	return strings.HasPrefix(name, "list-") || strings.HasPrefix(name, "show-")

@@ -31,6 +31,10 @@ var operations = map[string]operation{
 	opClearCache: typed(clearCache),
 	opReload:     typed(reload),
 
+	opForget:     typed(forget),
+	opReceipts:   typed(receipts),
+	opReceiptKey: typed(receiptKey),
+
 	opRotate:      typed(rotate),
 	opRotateKMS:   typed(rotateKMS),
 	opEpochs:      typed(epochs),

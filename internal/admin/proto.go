@@ -88,6 +88,10 @@ const (
 	opFsck       = "fsck"
 	opResolve    = "resolve"
 
+	opForget     = "forget"
+	opReceipts   = "receipts"
+	opReceiptKey = "receipt-key"
+
 	opRotate      = "rotate"
 	opRotateKMS   = "rotate-kms"
 	opEpochs      = "epochs"

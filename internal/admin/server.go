@@ -107,7 +107,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	result, err := s.audited(r.Context(), name, body, func() (any, error) { return op(r.Context(), s, out, body) })
 	if err != nil {
-		log.Warn("admin command failed", "took", time.Since(start), "err", err)
+		log.Warn("admin command failed", "took", time.Since(start), "err", forLog(name, err))
 		out.send(Event{Error: failure(err)})
 		return
 	}

@@ -21,7 +21,7 @@ import (
 func signed(e *env) {
 	_, key := must2(ed25519.GenerateKey(nil))
 	e.wrap = func(o *Options) {
-		o.SignReceipt = func() (ed25519.PrivateKey, error) { return key, nil }
+		o.SignReceipt = func() (ed25519.PrivateKey, error) { return bytes.Clone(key), nil }
 	}
 }
 

@@ -31,6 +31,7 @@ func (fs *FS) endForget(ctx context.Context, id efs.ID, job *forgetting) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("key of receipts: %w", err)
 	}
+	defer clear(key)
 	document, err := receipt.Sign(&receipt.Receipt{
 		Format: receipt.Format, ID: id, FS: fs.o.ID, Directory: job.Dir, Units: job.Units, Subject: job.Subject,
 		By: job.User, Reason: job.Reason,
