@@ -44,8 +44,12 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// FS returns the name of the file system.
+// FS returns the name of the file system that the user is a user of.
 func (c *Client) FS() string { return c.cfg.FS }
+
+// Bucket returns the name of the file system that the client works in, which
+// is FS unless the configuration says another.
+func (c *Client) Bucket() string { return c.cfg.Bucket }
 
 // User returns the name of the user who is logged in.
 func (c *Client) User() string { return c.cfg.User }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/userkey"
 )
 
@@ -52,6 +53,10 @@ type Config struct {
 	// FS and User default to what the certificate says (its SAN
 	// efs://FS/USER).
 	FS, User string
+
+	// Bucket is the file system to work in: FS by default, or another in
+	// which the user holds grants.
+	Bucket string
 
 	Signer Signer
 
@@ -115,6 +120,9 @@ func (cfg *Config) resolve() (base *url.URL, cert *tls.Certificate, err error) {
 	}
 	if err := cfg.loadRoots(); err != nil {
 		return nil, nil, err
+	}
+	if cfg.Bucket = orElse(cfg.Bucket, cfg.FS); !efs.ValidRealm(cfg.Bucket) {
+		return nil, nil, fmt.Errorf("%q names no file system: 2 to 63 lower-case letters, digits and dashes", cfg.Bucket)
 	}
 	cfg.UserAgent = orElse(cfg.UserAgent, "efs-client")
 	if cfg.Retries == 0 {

@@ -82,7 +82,7 @@ func (c *Client) transfer(ctx context.Context, verb, method, from, to string, o 
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	h := http.Header{}
-	h.Set("Destination", destination)
+	h.Set("Destination", c.place(destination))
 	h.Set("Overwrite", "T")
 	if o.NoOverwrite {
 		h.Set("Overwrite", "F")

@@ -60,14 +60,33 @@ func dirPath(p string) (string, error) {
 		return "", err
 	}
 	if len(parts) == 0 {
-		return "/data/", nil
+		return dataPrefix + "/", nil
 	}
 	return escape(parts) + "/", nil
 }
 
+// dataPrefix begins the paths of files, as escape makes them.
+const dataPrefix = "/data"
+
+// place turns a path that is meant in the user's own file system into one in
+// the file system that the client works in.
+func (c *Client) place(path string) string {
+	if c.cfg.Bucket == c.cfg.FS {
+		return path
+	}
+	bucket := "/api/v1/buckets/" + c.cfg.Bucket
+	if path == "/changes" {
+		return bucket + path
+	}
+	if rest, ok := strings.CutPrefix(path, dataPrefix+"/"); ok {
+		return bucket + "/objects/" + rest
+	}
+	return path
+}
+
 func escape(parts []string) string {
 	var b strings.Builder
-	b.WriteString("/data")
+	b.WriteString(dataPrefix)
 	for _, s := range parts {
 		b.WriteByte('/')
 		b.WriteString(url.PathEscape(s))

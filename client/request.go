@@ -63,7 +63,7 @@ func (c *Client) do(ctx context.Context, r *call) (resp *http.Response, repeated
 
 // send makes one attempt.
 func (c *Client) send(ctx context.Context, s *session, r *call) (*http.Response, error) {
-	escaped := r.path
+	escaped := c.place(r.path)
 	if len(r.query) > 0 {
 		escaped += "?" + r.query.Encode()
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/connect"
 	"github.com/efs-project/efs/internal/remotes"
@@ -47,7 +48,8 @@ private key file (OpenPGP, OpenSSH or PKCS#8), the .pub file of a key that
 ssh-agent holds, or the word "agent" for the only one it holds. The settings
 are kept in $XDG_CONFIG_HOME/efs/remotes.toml; keys stay where they are.`,
 		Example: `  efs remote add drive https://efs.example.org --user app1 --key priv.pgp --cert clientCert.crt --ca ca.crt
-  efs remote add drive https://efs.example.org --key ~/.ssh/id_ed25519 --cert clientCert.crt --ca ca.crt --check`,
+  efs remote add drive https://efs.example.org --key ~/.ssh/id_ed25519 --cert clientCert.crt --ca ca.crt --check
+  efs remote add shared https://efs.example.org --bucket reports --key priv.pgp --cert clientCert.crt --ca ca.crt`,
 		Args: args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.URL = args[1]
@@ -58,6 +60,7 @@ are kept in $XDG_CONFIG_HOME/efs/remotes.toml; keys stay where they are.`,
 	f := cmd.Flags()
 	f.StringVar(&r.User, "user", "", "user name (default: the certificate's)")
 	f.StringVar(&r.FS, "fs", "", "file system (default: the certificate's)")
+	f.StringVar(&r.Bucket, "bucket", "", "another file system to work in, where the user holds grants")
 	f.StringVar(&r.Key, "key", "", "private key file, .pub file of a key in ssh-agent, or 'agent'")
 	f.StringVar(&r.Cert, "cert", "", "client certificate with its key (clientCert.crt)")
 	f.StringVar(&r.CA, "ca", "", "CA that signed the server's certificate (default: the system's authorities)")
@@ -87,6 +90,9 @@ func (a *app) addRemote(cmd *cobra.Command, name string, r remote, check bool) e
 	if err := r.checkCA(); err != nil {
 		return err
 	}
+	if r.Bucket != "" && !efs.ValidFSName(r.Bucket) {
+		return usageError{fmt.Errorf("--bucket %q names no file system: 2 to 63 lower-case letters, digits and dashes", r.Bucket)}
+	}
 	if check {
 		c, err := connect.Dial(cmd.Context(), a.dialOptions(r.Remote))
 		if err != nil {
@@ -102,8 +108,17 @@ func (a *app) addRemote(cmd *cobra.Command, name string, r remote, check bool) e
 	if err := all.Save(); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s is now %s@%s at %s\n", name, r.User, r.FS, r.URL)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s is now %s at %s\n", name, r.whose(), r.URL)
 	return nil
+}
+
+// whose says who works where.
+func (r remote) whose() string {
+	who := r.User + "@" + r.FS
+	if r.Bucket != "" && r.Bucket != r.FS {
+		who += " in " + r.Bucket
+	}
+	return who
 }
 
 // absolute makes paths independent of where efs is called, and finds out that
@@ -178,7 +193,7 @@ func remoteListCommand() *cobra.Command {
 			w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 			for _, name := range slices.Sorted(maps.Keys(all.Remotes)) {
 				r := all.Remotes[name]
-				fmt.Fprintf(w, "%s\t%s@%s\t%s\n", name, r.User, r.FS, r.URL)
+				fmt.Fprintf(w, "%s\t%s\t%s\n", name, remote{Remote: r}.whose(), r.URL)
 			}
 			return w.Flush()
 		},

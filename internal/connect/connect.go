@@ -29,6 +29,7 @@ const AgentKey = "agent"
 // Options says where to log in, and as whom.
 type Options struct {
 	URL, FS, User  string
+	Bucket         string // the file system to work in; "" for FS
 	Key            string // a private key file, the .pub file of a key in ssh-agent, or AgentKey
 	Cert, CA       string // files
 	PassphraseFile string // instead of asking; PassphraseFileEnv otherwise
@@ -48,7 +49,7 @@ func Dial(ctx context.Context, o Options) (*client.Client, error) {
 // DialWith logs in with a key that is loaded already.
 func DialWith(ctx context.Context, o Options, signer client.Signer) (*client.Client, error) {
 	return client.Dial(ctx, client.Config{
-		URL: o.URL, FS: o.FS, User: o.User, Signer: signer,
+		URL: o.URL, FS: o.FS, User: o.User, Bucket: o.Bucket, Signer: signer,
 		CertFile: o.Cert, CAFile: o.CA, Logger: o.Logger,
 	})
 }

@@ -23,6 +23,7 @@ type Remote struct {
 	URL            string `toml:"url" json:"url"`
 	FS             string `toml:"fs" json:"fs"`
 	User           string `toml:"user" json:"user"`
+	Bucket         string `toml:"bucket,omitempty" json:"bucket,omitempty"` // another file system than FS, to work in
 	Key            string `toml:"key" json:"key"`
 	Cert           string `toml:"cert" json:"cert"`
 	CA             string `toml:"ca,omitempty" json:"ca,omitempty"`
@@ -45,7 +46,7 @@ func (r Remote) Options(passphraseFile string) connect.Options {
 		passphraseFile = r.PassphraseFile
 	}
 	return connect.Options{
-		URL: r.URL, FS: r.FS, User: r.User, Key: r.Key, Cert: r.Cert, CA: r.CA, PassphraseFile: passphraseFile,
+		URL: r.URL, FS: r.FS, User: r.User, Bucket: r.Bucket, Key: r.Key, Cert: r.Cert, CA: r.CA, PassphraseFile: passphraseFile,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }
