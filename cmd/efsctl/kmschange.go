@@ -136,10 +136,10 @@ func (c *ctl) kmsDeleteCommand() *cobra.Command {
 		"  efsctl kms schedule-deletion my-key --after 7d\n  efsctl kms schedule-deletion my-key --after 30d --yes")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&force, "force", false, "also a key that wraps keys of file systems, which are lost with it")
-	cmd.Flags().StringVar(&after, "after", "7d", "how long to wait: 1d to 30d")
+	cmd.Flags().StringVar(&after, "after", "", "how long to wait: 1d to 30d (default: [kms] deletion_wait of the server, 7d if it says nothing)")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		wait, err := parseWait(after)
-		if err != nil {
+		if err != nil || wait <= 0 && after != "" {
 			return usageError{fmt.Errorf("schedule-deletion: --after %q is no duration: 7d, 36h", after)}
 		}
 		client := c.client(cmd)
@@ -166,15 +166,22 @@ func (c *ctl) kmsDeleteCommand() *cobra.Command {
 }
 
 func deletionText(k node.KeyStatus, wait time.Duration) string {
-	what := fmt.Sprintf("This disables key %s:%s now and destroys it in %s.", k.Provider, k.ID, wait)
+	when := "in " + wait.String()
+	if wait == 0 {
+		when = "after the server's [kms] deletion_wait"
+	}
+	what := fmt.Sprintf("This disables key %s:%s now and destroys it %s.", k.Provider, k.ID, when)
 	if len(k.FileSystems) > 0 {
 		what += fmt.Sprintf("\nNothing of %s can be read from now on, and after that never again.", fileSystems(k))
 	}
 	return what
 }
 
-// parseWait reads a duration in which d is a day.
+// parseWait reads a duration in which d is a day; 0 if nothing is said.
 func parseWait(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		return time.Duration(n) * 24 * time.Hour, err

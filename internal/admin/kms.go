@@ -29,7 +29,7 @@ type KMSKeyRequest struct {
 	Provider string         `json:"provider,omitempty"` // "": the one that has the key; a new key: local
 	KeyID    string         `json:"key_id"`
 	Options  efs.KeyOptions `json:"options,omitzero"` // create, update
-	Wait     time.Duration  `json:"wait,omitempty"`   // schedule-deletion, nanoseconds
+	Wait     time.Duration  `json:"wait,omitempty"`   // schedule-deletion, nanoseconds; 0: as the server is configured
 	Force    bool           `json:"force,omitempty"`  // schedule-deletion of a key that wraps keys
 }
 
@@ -61,6 +61,9 @@ func init() {
 		return n.DisableKey(ctx, r.Provider, r.KeyID)
 	})
 	operations[opKMSDelete] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+		if r.Wait == 0 {
+			r.Wait = n.DeletionWait()
+		}
 		return n.ScheduleKeyDeletion(ctx, r.Provider, r.KeyID, r.Wait, r.Force)
 	})
 	operations[opKMSCancelDeletion] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {

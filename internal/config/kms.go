@@ -41,8 +41,8 @@ func (k *KMS) validate() error {
 	if k.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("kms.timeout: %s is not above zero", k.Timeout))
 	}
-	if k.DeletionWait < 24*time.Hour {
-		errs = append(errs, fmt.Errorf("kms.deletion_wait: %s is below one day", k.DeletionWait))
+	if k.DeletionWait < 24*time.Hour || k.DeletionWait > 30*24*time.Hour {
+		errs = append(errs, fmt.Errorf("kms.deletion_wait: %s is not from 1d to 30d", k.DeletionWait))
 	}
 	seen := map[string]bool{localProvider: true}
 	for i, p := range k.Providers {

@@ -11,7 +11,7 @@ func TestKMSProviders(t *testing.T) {
 	c, err := load(t, `
 [kms]
 key_ttl = "90s"
-deletion_wait = "7d"
+deletion_wait = "9d"
 
 [[kms.provider]]
 name = "main"
@@ -36,7 +36,7 @@ kms = "main:efs"
 	if len(c.KMS.Providers) != 2 || !reflect.DeepEqual(c.KMS.Providers[0], want[0]) || c.KMS.Providers[1].Name != "hsm" || len(c.KMS.Providers[1].Options) != 0 {
 		t.Errorf("providers %+v", c.KMS.Providers)
 	}
-	if c.KMS.KeyTTL != 90*time.Second || c.KMS.OutageGrace != 0 || c.KMS.Timeout != 10*time.Second || c.KMS.DeletionWait != 7*24*time.Hour {
+	if c.KMS.KeyTTL != 90*time.Second || c.KMS.OutageGrace != 0 || c.KMS.Timeout != 10*time.Second || c.KMS.DeletionWait != 9*24*time.Hour {
 		t.Errorf("%+v", c.KMS)
 	}
 	if c.Starter.KMS != "main:efs" {

@@ -49,7 +49,7 @@ var settings = []setting{
 	{"kms.key_ttl", "", "5m", false, "hard lifetime of an unwrapped key; in use it is unwrapped again at half of it"},
 	{"kms.outage_grace", "", "0s", false, "how much longer it lives while its KMS does not answer. A KMS that refuses ends it at once"},
 	{"kms.timeout", "", "10s", false, "of one call to a KMS"},
-	{"kms.deletion_wait", "", "30d", false, "between the scheduling of a master key's deletion and the deletion, where no other wait is named"},
+	{"kms.deletion_wait", "", "7d", false, "between the scheduling of a master key's deletion and the deletion, where no other wait is named"},
 
 	{"limits.body", "", "0", true, "largest file that is taken; 0: no bound"},
 	{"limits.uploads", "", 256, true, "large uploads under way at once"},

@@ -59,6 +59,10 @@ type KMSConfig struct {
 	OutageGrace time.Duration // how much longer it lives while its KMS does not answer
 	Timeout     time.Duration // of one call
 
+	// DeletionWait is how long a master key that is to be deleted is kept where
+	// nobody says how long; 0: DefaultDeletionWait.
+	DeletionWait time.Duration
+
 	// Observe is told of every call of a KMS: the provider, the method, what
 	// came of it (see guard.Options) and how long it took. nil: nobody is told.
 	Observe func(provider, op, outcome string, took time.Duration)

@@ -176,6 +176,15 @@ func (n *Node) DisableKey(ctx context.Context, provider, id string) (KeyStatus, 
 	return n.onKey(provider, "disabling", id, func(k efs.KMS) (efs.KeyInfo, error) { return k.DisableKey(ctx, id) })
 }
 
+// DeletionWait is how long a master key is kept whose deletion is scheduled
+// without saying how long.
+func (n *Node) DeletionWait() time.Duration {
+	if w := n.cfg.KMS.DeletionWait; w > 0 {
+		return w
+	}
+	return DefaultDeletionWait
+}
+
 // ScheduleKeyDeletion disables a master key, as DisableKey does, and has it
 // destroyed when wait is over, with whatever it wraps. A *KeyInUseError for
 // one that wraps keys, unless force is set.

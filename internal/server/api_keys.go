@@ -40,7 +40,7 @@ var keyActions = map[string]*keyAction{
 		return x.s.node.CancelKeyDeletion(ctx, p, id)
 	}},
 	"schedule-deletion": {access.KMSAdmin, func(x *exchange, ctx context.Context, p, id string, o keyActionBody) (node.KeyStatus, error) {
-		wait := node.DefaultDeletionWait
+		wait := x.s.node.DeletionWait()
 		if o.Days != nil {
 			wait = time.Duration(*o.Days) * 24 * time.Hour
 		}
