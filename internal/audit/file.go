@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/efs-project/efs/internal/fsync"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,13 +36,7 @@ func openFile(path string) (file, error) {
 	return osFile{f}, nil
 }
 
-func (f osFile) Sync() error {
-	for {
-		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
-			return err
-		}
-	}
-}
+func (f osFile) Sync() error { return fsync.Data(f.File) }
 
 func (f osFile) Reserve(off, n int64) error {
 	for {

@@ -3,6 +3,8 @@ package dir
 import (
 	"os"
 	"sync"
+
+	"github.com/efs-project/efs/internal/fsync"
 )
 
 // paceBytes is how much all uploads together write past the page cache before
@@ -27,5 +29,5 @@ func (p *pace) wrote(f *os.File, n int64) error {
 		return nil
 	}
 	p.unsent = 0
-	return dataSync(f)
+	return fsync.Data(f)
 }

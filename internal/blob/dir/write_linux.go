@@ -69,12 +69,3 @@ func renameNew(dir int, from, to string) error {
 	}
 	return err
 }
-
-// dataSync makes the contents of a file durable.
-func dataSync(f *os.File) error {
-	for {
-		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
-			return err
-		}
-	}
-}

@@ -19,6 +19,3 @@ func setDirect(*os.File, bool) error { return nil }
 
 // renameNew gives a file its final name.
 func renameNew(dir int, from, to string) error { return unix.Renameat(dir, from, dir, to) }
-
-// dataSync makes the contents of a file durable.
-func dataSync(f *os.File) error { return f.Sync() }

@@ -21,12 +21,3 @@ func allocate(f *os.File, off, n int64) error {
 		return err
 	}
 }
-
-// dataSync makes the contents of a file durable whose length does not change.
-func dataSync(f *os.File) error {
-	for {
-		if err := unix.Fdatasync(int(f.Fd())); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}

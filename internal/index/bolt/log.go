@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/efs-project/efs/internal/fsync"
 )
 
 // maxSegments is of how many segments a log consists: one that is written, the
@@ -153,7 +155,7 @@ func (w *wal) sync(segment int) error {
 	if err := w.fault("log sync"); err != nil {
 		return err
 	}
-	return dataSync(w.files[segment])
+	return fsync.Data(w.files[segment])
 }
 
 func (w *wal) close() {
