@@ -89,31 +89,68 @@ func (fs *FS) countAll(users map[string]*tally) {
 	}
 }
 
+// ownedFile is what counts of an entry, as of a version of its record. The
+// zero value counts nothing.
+type ownedFile struct {
+	version uint64
+	owner   string
+	size    int64
+	file    bool
+}
+
+// ownedFile opens the entry in a record. One that was forgotten, or does not
+// open, is not counted: the one is no longer there, of the other fsck tells.
+func (fs *FS) ownedFile(r *efs.Record) (ownedFile, error) {
+	e, err := fs.openOwnEntry(r.Key, r.Sealed)
+	switch {
+	case isForgotten(err), errors.Is(err, efs.ErrDamaged):
+		return ownedFile{version: r.Version}, nil
+	case err != nil:
+		return ownedFile{}, err
+	}
+	return ownedFile{version: r.Version, owner: e.Owner, size: e.Size, file: e.Kind != efs.KindDir}, nil
+}
+
 // countPage counts the entries after cursor and returns the new cursor; nil at
-// the end. An entry that does not open is not counted, and cannot be replaced
-// or deleted either: fsck reports it.
+// the end. The page is read twice: what had not changed when nothing could be
+// committed any more need not be opened again.
 func (fs *FS) countPage(ctx context.Context, users map[string]*tally, cursor []byte) ([]byte, error) {
+	recs, err := fs.o.Index.Scan(ctx, efs.SpaceEntries, nil, cursor, countPage)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[entryKey]ownedFile, len(recs))
+	for i := range recs {
+		if len(recs[i].Key) != len(entryKey{}) {
+			continue // fsck tells of it
+		}
+		if known[entryKey(recs[i].Key)], err = fs.ownedFile(&recs[i]); err != nil {
+			return nil, err
+		}
+	}
 	fs.accounting.Lock()
 	defer fs.accounting.Unlock()
-	recs, err := fs.o.Index.Scan(ctx, efs.SpaceEntries, nil, cursor, countPage)
-	if err != nil || len(recs) == 0 {
+	if recs, err = fs.o.Index.Scan(ctx, efs.SpaceEntries, nil, cursor, countPage); err != nil || len(recs) == 0 {
 		return nil, err
 	}
 	q := fs.quotas.Load()
 	for i := range recs {
-		e, err := fs.openOwnEntry(recs[i].Key, recs[i].Sealed)
-		if err != nil {
-			if !errors.Is(err, efs.ErrDamaged) && !isForgotten(err) {
+		r := &recs[i]
+		if len(r.Key) != len(entryKey{}) {
+			continue
+		}
+		o := known[entryKey(r.Key)]
+		if o.version != r.Version {
+			if o, err = fs.ownedFile(r); err != nil {
 				return nil, err
 			}
+		}
+		t := users[o.owner]
+		if t == nil || !o.file {
 			continue
 		}
-		t := users[e.Owner]
-		if t == nil || e.Kind == efs.KindDir {
-			continue
-		}
-		if u := t.of(q, e.Owner); u != nil && !u.has(recs[i].Key, recs[i].Version) {
-			t.use.Bytes += e.Size
+		if u := t.of(q, o.owner); u != nil && !u.has(r.Key, r.Version) {
+			t.use.Bytes += o.size
 			t.use.Files++
 		}
 	}
