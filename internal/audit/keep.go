@@ -55,6 +55,10 @@ func (k *keeper) signal() {
 	}
 }
 
+// rest is the least time between two rounds of keeping: each syncs files of its
+// own.
+const rest = 2 * time.Second
+
 // runKeeper hands on what is to be kept until stopped, then the last of it.
 func (l *Log) runKeeper(stopped <-chan struct{}) {
 	for {
@@ -65,6 +69,10 @@ func (l *Log) runKeeper(stopped <-chan struct{}) {
 		case <-stopped:
 			l.handOn()
 			return
+		}
+		select {
+		case <-time.After(rest):
+		case <-stopped: // seen again above
 		}
 	}
 }
