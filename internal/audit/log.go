@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -92,6 +93,7 @@ type Log struct {
 	endPath    string // file that is written to
 	endSize    int64  // of it that is durable
 
+	underWay  atomic.Int64  // changes that will come to be committed
 	strangers *rate.Limiter // of events by callers who are not known
 	wake      chan struct{}
 	soon      *time.Timer // for events that nobody waits for
@@ -113,7 +115,15 @@ type batch struct {
 	err    error // set before done is closed
 }
 
-func newBatch() *batch { return &batch{done: make(chan struct{})} }
+// newBatch returns a batch that takes over the buffers of one that was written;
+// nil: of none.
+func newBatch(old *batch) *batch {
+	b := &batch{done: make(chan struct{})}
+	if old != nil && cap(old.bodies) <= 1<<20 {
+		b.bodies, b.ends = old.bodies[:0], old.ends[:0]
+	}
+	return b
+}
 
 // Stats counts since the log was opened.
 type Stats struct {
@@ -163,6 +173,21 @@ func (l *Log) Commit(ctx context.Context, e Event) error {
 		return b.err
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+// Begin tells that a change is under way whose event will be committed, and End
+// that it is over. They let many changes share their syncs.
+func (l *Log) Begin() {
+	if l != nil {
+		l.underWay.Add(1)
+	}
+}
+
+// End follows each Begin.
+func (l *Log) End() {
+	if l != nil {
+		l.underWay.Add(-1)
 	}
 }
 

@@ -39,7 +39,7 @@ func Open(box Box, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{o: o, box: box, root: box.RootID(), seed: seed, batch: newBatch(),
+	l := &Log{o: o, box: box, root: box.RootID(), seed: seed, batch: newBatch(nil),
 		strangers: rate.NewLimiter(strangerRate, strangerBurst),
 		wake:      make(chan struct{}, 1), stop: make(chan struct{}), soon: time.NewTimer(time.Hour)}
 	l.soon.Stop()

@@ -32,6 +32,7 @@ type FS struct {
 	large   *lru.Cache[efs.ID, *dirNames]
 	limits  namesLimits
 	units   *lru.Cache[efs.ID, *unit]
+	unitsKnown
 	erasing erasing // what is under way with erasure units
 
 	accounting sync.RWMutex // held for reading by transactions, for writing by who changes quotas

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/record"
@@ -20,7 +22,7 @@ func (fs *FS) SealLabel(ctx context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	var u *unit
-	if len(segs) > 0 {
+	if len(segs) > 0 && fs.anyUnits() {
 		if u, err = fs.unitOfPath(ctx, segs); err != nil {
 			return nil, err
 		}
@@ -37,6 +39,31 @@ func (fs *FS) SealLabel(ctx context.Context, path string) ([]byte, error) {
 		label = join(append(segs[:n-1:n-1], "…"))
 	}
 	return fs.sealer.SealLabel([]byte(label))
+}
+
+// unitsKnown tells whether a file system has erasure units, so that labels of
+// those without, of which there is one at every request, need no look-up.
+type unitsKnown struct {
+	made  atomic.Bool // set before the first is made
+	once  sync.Once
+	found bool // when first asked
+}
+
+func (fs *FS) anyUnits() bool {
+	k := &fs.unitsKnown
+	if k.made.Load() {
+		return true
+	}
+	k.once.Do(func() {
+		keys, ok := fs.o.Keys.(interface{ HasUnits() (bool, error) })
+		if !ok {
+			k.found = true // it has to be looked for
+			return
+		}
+		has, err := keys.HasUnits()
+		k.found = has || err != nil
+	})
+	return k.found
 }
 
 // unitOfPath returns the unit that what is at segs belongs to, or would.

@@ -59,6 +59,7 @@ func (m *unitMaker) get(ctx context.Context) (*unit, error) {
 	if m.made != nil {
 		return m.made, nil
 	}
+	m.fs.unitsKnown.made.Store(true)
 	id, err := m.fs.o.Keys.CreateUnit(ctx)
 	if err == nil {
 		m.made, err = m.fs.unit(id)

@@ -14,6 +14,7 @@ type auditing struct {
 	to       string // where something is moved or copied
 	claimed  string // user that a handshake is for
 	op       string // set by a handler that knows better than the route
+	begun    bool   // a change that the log expects
 	recorded bool   // the event has been handed over
 	void     bool   // a change that could not be recorded: its answer was replaced
 }
@@ -60,6 +61,8 @@ func (x *exchange) admitted() error {
 	if err := log.Admit(x.r.Method == http.MethodDelete); err != nil {
 		return &problem{kind: auditUnavailable, cause: err, retry: 10, detail: "Nothing was changed, since it could not be recorded. The operator must look at the volume of the audit log."}
 	}
+	log.Begin()
+	x.begun = true
 	return nil
 }
 
@@ -90,6 +93,10 @@ func (x *exchange) commitAudit(status int) bool {
 // recordAudit hands over the line of a request that nobody waits for, when its
 // outcome is known.
 func (x *exchange) recordAudit(broken bool) {
+	if x.begun {
+		x.begun = false
+		x.s.node.Audit().End()
+	}
 	if x.recorded || !x.audited() {
 		return
 	}
