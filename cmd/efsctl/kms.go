@@ -17,7 +17,8 @@ import (
 const kmsLong = `Look at the KMSs of a server, and manage the master keys in them.
 
 A master key wraps the keys of file systems and never leaves its KMS. KEY is its
-id; where several KMSs have a key of that id, --provider says which is meant.
+id, or PROVIDER/ID where several KMSs have a key of that id; --provider says the
+same.
 What a KMS does not support is done with its own tools.`
 
 func (c *ctl) kmsCommand() *cobra.Command {
@@ -63,7 +64,7 @@ func (c *ctl) kmsStatusCommand() *cobra.Command {
 			for _, s := range all {
 				state := "ready"
 				if !s.Ready {
-					state = "away"
+					state = "not ready"
 				}
 				rows = append(rows, []string{s.Provider, state, s.Since.Format(time.RFC3339), fmt.Sprintf("%.1f ms", s.Latency)})
 			}
@@ -194,7 +195,7 @@ func (c *ctl) printKey(cmd *cobra.Command, k node.KeyStatus) error {
 		return printJSON(cmd, k)
 	}
 	rows := [][]string{
-		{"Key:", k.Provider + ":" + k.ID},
+		{"Key:", k.Provider + "/" + k.ID},
 		{"State:", string(k.State)},
 	}
 	if !k.DeleteAt.IsZero() {

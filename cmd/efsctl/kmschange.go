@@ -136,10 +136,10 @@ func (c *ctl) kmsDeleteCommand() *cobra.Command {
 		"  efsctl kms schedule-deletion my-key --after 7d\n  efsctl kms schedule-deletion my-key --after 30d --yes")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&force, "force", false, "also a key that wraps keys of file systems, which are lost with it")
-	cmd.Flags().StringVar(&after, "after", "", "how long to wait: 1d to 30d (default: [kms] deletion_wait of the server, 7d if it says nothing)")
+	cmd.Flags().StringVar(&after, "after", "", "how long to wait: 1d to 30d (default: kms.deletion_wait of the server, 7d)")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		wait, err := parseWait(after)
-		if err != nil || wait <= 0 && after != "" {
+		if err != nil || after != "" && wait <= 0 {
 			return usageError{fmt.Errorf("schedule-deletion: --after %q is no duration: 7d, 36h", after)}
 		}
 		client := c.client(cmd)
@@ -148,7 +148,7 @@ func (c *ctl) kmsDeleteCommand() *cobra.Command {
 			return err
 		}
 		if len(k.FileSystems) > 0 && !force {
-			return fmt.Errorf("key %s:%s wraps the keys of %s, which nobody could read again: nothing was changed. "+
+			return fmt.Errorf("key %s/%s wraps the keys of %s, which nobody could read again: nothing was changed. "+
 				"Put them under another key first, or give --force if they are to be lost", k.Provider, k.ID, fileSystems(k))
 		}
 		if !yes {
@@ -166,18 +166,18 @@ func (c *ctl) kmsDeleteCommand() *cobra.Command {
 }
 
 func deletionText(k node.KeyStatus, wait time.Duration) string {
-	when := "in " + wait.String()
-	if wait == 0 {
-		when = "after the server's [kms] deletion_wait"
+	when := "after the server's waiting time (kms.deletion_wait)"
+	if wait > 0 {
+		when = "in " + wait.String()
 	}
-	what := fmt.Sprintf("This disables key %s:%s now and destroys it %s.", k.Provider, k.ID, when)
+	what := fmt.Sprintf("This disables key %s/%s now and destroys it %s.", k.Provider, k.ID, when)
 	if len(k.FileSystems) > 0 {
 		what += fmt.Sprintf("\nNothing of %s can be read from now on, and after that never again.", fileSystems(k))
 	}
 	return what
 }
 
-// parseWait reads a duration in which d is a day; 0 if nothing is said.
+// parseWait reads a duration in which d is a day.
 func parseWait(s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil

@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +29,10 @@ const (
 // operation leaves that open.
 type KMSKeyRequest struct {
 	Provider string         `json:"provider,omitempty"` // "": the one that has the key; a new key: local
-	KeyID    string         `json:"key_id"`
-	Options  efs.KeyOptions `json:"options,omitzero"` // create, update
-	Wait     time.Duration  `json:"wait,omitempty"`   // schedule-deletion, nanoseconds; 0: as the server is configured
-	Force    bool           `json:"force,omitempty"`  // schedule-deletion of a key that wraps keys
+	KeyID    string         `json:"key_id"`             // or PROVIDER/KEY, without Provider
+	Options  efs.KeyOptions `json:"options,omitzero"`   // create, update
+	Wait     time.Duration  `json:"wait,omitempty"`     // schedule-deletion, nanoseconds; 0: the server's
+	Force    bool           `json:"force,omitempty"`    // schedule-deletion of a key that wraps keys
 }
 
 // KMSList are master keys, and what kept others from being listed.
@@ -42,33 +44,36 @@ type KMSList struct {
 func init() {
 	operations[opKMSStatus] = typed(kmsStatus)
 	operations[opKMSList] = typed(kmsList)
-	operations[opKMSCreate] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+	operations[opKMSCreate] = onKey(toLocal, func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
 		return n.CreateKey(ctx, r.Provider, r.KeyID, r.Options)
 	})
-	operations[opKMSDescribe] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+	operations[opKMSDescribe] = onKey(toOwner, func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
 		return n.DescribeKey(ctx, r.Provider, r.KeyID)
 	})
-	operations[opKMSUpdate] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+	operations[opKMSUpdate] = onKey(toOwner, func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
 		return n.UpdateKey(ctx, r.Provider, r.KeyID, r.Options)
 	})
-	operations[opKMSRotate] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+	operations[opKMSRotate] = onKey(toOwner, func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
 		return n.RotateKey(ctx, r.Provider, r.KeyID)
 	})
-	operations[opKMSEnable] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+	operations[opKMSEnable] = onKey(toOwner, func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
 		return n.EnableKey(ctx, r.Provider, r.KeyID)
 	})
-	operations[opKMSDisable] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+	operations[opKMSDisable] = onKey(toOwner, func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
 		return n.DisableKey(ctx, r.Provider, r.KeyID)
 	})
-	operations[opKMSDelete] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
-		if r.Wait == 0 {
-			r.Wait = n.DeletionWait()
-		}
-		return n.ScheduleKeyDeletion(ctx, r.Provider, r.KeyID, r.Wait, r.Force)
+	operations[opKMSDelete] = onKey(toOwner, func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+		return n.ScheduleKeyDeletion(ctx, r.Provider, r.KeyID, cmp.Or(r.Wait, n.DeletionWait()), r.Force)
 	})
-	operations[opKMSCancelDeletion] = onKey(func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
+	operations[opKMSCancelDeletion] = onKey(toOwner, func(ctx context.Context, n *node.Node, r KMSKeyRequest) (node.KeyStatus, error) {
 		return n.CancelKeyDeletion(ctx, r.Provider, r.KeyID)
 	})
+}
+
+func toLocal(context.Context, *node.Node, string) (string, error) { return node.LocalProvider, nil }
+
+func toOwner(ctx context.Context, n *node.Node, id string) (string, error) {
+	return n.ProviderOf(ctx, id)
 }
 
 func kmsStatus(ctx context.Context, s *Server, _ *stream, _ none) (any, error) {
@@ -92,15 +97,28 @@ func kmsList(ctx context.Context, s *Server, _ *stream, r KMSKeyRequest) (any, e
 	return list, nil
 }
 
-// onKey makes an operation on one master key.
-func onKey(do func(context.Context, *node.Node, KMSKeyRequest) (node.KeyStatus, error)) operation {
+// splitKey reads PROVIDER/KEY. The ids of some providers hold slashes
+// themselves: only what a provider is called is taken for one.
+func splitKey(n *node.Node, id string) (provider, key string) {
+	if p, k, ok := strings.Cut(id, "/"); ok && slices.Contains(n.Providers(), p) {
+		return p, k
+	}
+	return "", id
+}
+
+// onKey makes an operation on one master key. home says whose key it is where
+// the request does not.
+func onKey(home func(ctx context.Context, n *node.Node, id string) (string, error), do func(context.Context, *node.Node, KMSKeyRequest) (node.KeyStatus, error)) operation {
 	return typed(func(ctx context.Context, s *Server, _ *stream, r KMSKeyRequest) (any, error) {
 		if err := s.node.Serving(); err != nil {
 			return nil, err
 		}
 		if r.Provider == "" {
+			r.Provider, r.KeyID = splitKey(s.node, r.KeyID)
+		}
+		if r.Provider == "" {
 			var err error
-			if r.Provider, err = s.node.ProviderOf(ctx, r.KeyID); err != nil {
+			if r.Provider, err = home(ctx, s.node, r.KeyID); err != nil {
 				return nil, err
 			}
 		}
@@ -120,9 +138,6 @@ func (c *Client) ListKeys(ctx context.Context, provider string) (KMSList, error)
 
 // CreateKey makes a master key.
 func (c *Client) CreateKey(ctx context.Context, r KMSKeyRequest) (node.KeyStatus, error) {
-	if r.Provider == "" {
-		r.Provider = node.LocalProvider
-	}
 	return call[node.KeyStatus](ctx, c, opKMSCreate, r)
 }
 

@@ -60,7 +60,7 @@ type KMSConfig struct {
 	Timeout     time.Duration // of one call
 
 	// DeletionWait is how long a master key that is to be deleted is kept where
-	// nobody says how long; 0: DefaultDeletionWait.
+	// nobody says how long; 0: seven days.
 	DeletionWait time.Duration
 
 	// Observe is told of every call of a KMS: the provider, the method, what

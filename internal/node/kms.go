@@ -15,9 +15,11 @@ import (
 	"github.com/efs-project/efs/internal/kms/local"
 )
 
-// DefaultDeletionWait is how long a master key that is to be deleted is kept
-// where nobody says otherwise.
-const DefaultDeletionWait = local.DefaultDeletionWait
+// DeletionWait is how long a master key that is to be deleted is kept where
+// nobody says otherwise.
+func (n *Node) DeletionWait() time.Duration {
+	return cmp.Or(n.cfg.KMS.DeletionWait, local.DefaultDeletionWait)
+}
 
 // LocalProvider is the name of the KMS that every server has.
 const LocalProvider = local.Name
@@ -36,7 +38,7 @@ type KeyInUseError struct {
 }
 
 func (e *KeyInUseError) Error() string {
-	return fmt.Sprintf("%v: key %s:%s wraps the keys of %s, which nobody could read again: "+
+	return fmt.Sprintf("%v: key %s/%s wraps the keys of %s, which nobody could read again: "+
 		"put them under another key first, or say that they are to be lost", efs.ErrRefused, e.Provider, e.ID, strings.Join(e.FileSystems, ", "))
 }
 
@@ -174,15 +176,6 @@ func (n *Node) EnableKey(ctx context.Context, provider, id string) (KeyStatus, e
 // the file systems concerned neither read nor write.
 func (n *Node) DisableKey(ctx context.Context, provider, id string) (KeyStatus, error) {
 	return n.onKey(provider, "disabling", id, func(k efs.KMS) (efs.KeyInfo, error) { return k.DisableKey(ctx, id) })
-}
-
-// DeletionWait is how long a master key is kept whose deletion is scheduled
-// without saying how long.
-func (n *Node) DeletionWait() time.Duration {
-	if w := n.cfg.KMS.DeletionWait; w > 0 {
-		return w
-	}
-	return DefaultDeletionWait
 }
 
 // ScheduleKeyDeletion disables a master key, as DisableKey does, and has it

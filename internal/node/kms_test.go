@@ -73,7 +73,7 @@ func TestDeletionOfKeys(t *testing.T) {
 	if _, err := n.CreateKey(ctx, "local", "spare", efs.KeyOptions{Description: "for nothing"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := n.ScheduleKeyDeletion(ctx, "local", "default", DefaultDeletionWait, false)
+	_, err := n.ScheduleKeyDeletion(ctx, "local", "default", n.DeletionWait(), false)
 	var used *KeyInUseError
 	if !errors.As(err, &used) || !slices.Equal(used.FileSystems, []string{"user-data"}) || !errors.Is(err, efs.ErrRefused) {
 		t.Fatalf("a key in use: %v", err)
@@ -81,11 +81,11 @@ func TestDeletionOfKeys(t *testing.T) {
 	if err := put(f, "a", "hello"); err != nil {
 		t.Errorf("a refused deletion changed something: %v", err)
 	}
-	s, err := n.ScheduleKeyDeletion(ctx, "local", "spare", DefaultDeletionWait, false)
+	s, err := n.ScheduleKeyDeletion(ctx, "local", "spare", n.DeletionWait(), false)
 	if err != nil || s.State != efs.KeyPendingDeletion || len(s.FileSystems) != 0 {
 		t.Errorf("a key that is not in use: %+v, %v", s, err)
 	}
-	if _, err := n.ScheduleKeyDeletion(ctx, "local", "default", DefaultDeletionWait, true); err != nil {
+	if _, err := n.ScheduleKeyDeletion(ctx, "local", "default", n.DeletionWait(), true); err != nil {
 		t.Fatal(err)
 	}
 	wantError(t, "write under a key that is to be deleted", put(f, "b", "more"), efs.ErrRefused)
