@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/node"
 )
 
@@ -50,4 +51,27 @@ func BenchmarkGet4K(b *testing.B) {
 
 func BenchmarkPut4K(b *testing.B) {
 	benchmark4K(b, "PUT", func(n int64) string { return fmt.Sprintf("/data/d/new-%d", n) }, make([]byte, 4096))
+}
+
+// BenchmarkMay is what a request pays for the question who may what, by a user
+// about whom nothing was said and by one with grants.
+func BenchmarkMay(b *testing.B) {
+	w := newWorld(b, quiet)
+	w.addUserWithout("docs", "dave", "reader docs:/d/", "reader docs:/e/", "writer docs:/f/g/")
+	for _, user := range []string{"alice", "dave"} {
+		b.Run(user, func(b *testing.B) {
+			who, err := w.server.member("docs")
+			must(b, err)
+			who.user, who.rights, who.rightsAt = user, who.users.Rights(user), who.users.Generation()
+			x := &exchange{s: w.server, who: who}
+			t := target{route: routeData, path: "d/e/f/123"}
+			b.ReportAllocs()
+			for b.Loop() {
+				x.aim(t)
+				if err := x.may(access.Read, t.path); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
