@@ -331,3 +331,30 @@ func TestAPolicyThatWasBeingSetIsSetOrNotAfterACrash(t *testing.T) {
 		e.clean()
 	}
 }
+
+// Policies of before there were histories have neither time nor user, and
+// extents of then no epoch.
+func TestRecordsOfTheFirstVersionOpen(t *testing.T) {
+	e := newEnv(t)
+	tx := e.begin(Who{})
+	tx.put(efs.SpaceMeta, policyKey(1), e.Policy())
+	_, err := tx.commit(ctx)
+	e.check(err)
+	e.reopen()
+	all, err := e.PolicyHistory(ctx)
+	e.check(err)
+	if len(all) != 1 || !samePolicy(all[0].Policy, e.policy) || all[0].Changed.UnixMicro() != e.created || all[0].User != "" {
+		t.Errorf("the history is %+v", all)
+	}
+	// {1: offset, 2: length, 3: sealed, 4: content, 5: inline, 6: policy}
+	old := append([]byte("\xa6\x01\x00\x02\x19\x03\xe8\x03\x19\x05\xdc\x04\x50"), e.id[:]...)
+	old = append(old, 5, 0xf5, 6, 1)
+	want := efs.Extent{Length: 1000, Sealed: 1500, Content: e.id, Inline: true, Policy: 1}
+	if got := appendExtent(nil, &want); !bytes.Equal(got, old) {
+		t.Errorf("an extent without an epoch is encoded as %x, want %x", got, old)
+	}
+	r := entryReader{rest: "\x81" + string(old)}
+	if got := r.extents(nil); r.odd || len(got) != 1 || got[0] != want {
+		t.Errorf("it is decoded as %+v", got)
+	}
+}

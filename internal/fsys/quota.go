@@ -137,6 +137,12 @@ func (t *txn) closeAccount(ctx context.Context, account efs.ID) error {
 	return err
 }
 
+// Quota is the quota of the whole file system.
+func (fs *FS) Quota() Quota {
+	q := fs.quotas.Load()
+	return Quota{MaxBytes: q.whole.MaxBytes, MaxFiles: q.whole.MaxFiles}
+}
+
 // Quotas returns the quota of the file system, bounded or not, and those of
 // users, by name.
 func (fs *FS) Quotas(ctx context.Context) ([]QuotaState, error) {

@@ -180,5 +180,7 @@ func (c *fsCollector) Collect(out chan<- prometheus.Metric) {
 		if h, err := f.Head(c.s.base); err == nil {
 			send(fsSeq, prometheus.GaugeValue, float64(h.Seq))
 		}
+		collectJobs(f, out)
+		collectQuota(f, out)
 	}
 }
