@@ -86,6 +86,9 @@ func Create(ctx context.Context, o Options) (*FS, error) {
 	root := efs.Key{Space: efs.SpacePlaces, Bytes: o.ID[:]}
 	t.t.Checks = []efs.Check{{Kind: efs.CheckVersion, Key: root}}
 	t.put(efs.SpacePlaces, o.ID[:], place{Created: t.now})
+	if o.Policy.ErasureUnit != "" {
+		t.put(efs.SpaceMeta, convertedKey(), o.Policy.ErasureUnit)
+	}
 	t.put(efs.SpaceMeta, policyKey(o.Policy.Version), policyRecord{Policy: o.Policy, Changed: t.now})
 	switch _, err := t.commit(ctx); {
 	case errors.Is(err, efs.ErrConflict):
@@ -170,7 +173,7 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 		return nil, err
 	}
 	fs.policy.Store(&policy)
-	for _, load := range []func(context.Context) error{fs.resumePolicy, fs.loadQuotas, fs.loadJobs} {
+	for _, load := range []func(context.Context) error{fs.loadQuotas, fs.loadJobs, fs.resumePolicy, fs.wantUnits} {
 		if err := load(ctx); err != nil {
 			return nil, err
 		}

@@ -37,7 +37,7 @@ func (s JobState) Ended() bool { return s == JobDone || s == JobFailed || s == J
 // clients read and write, and gone on with after a restart.
 type Job struct {
 	ID       efs.ID    `json:"id"`
-	Kind     string    `json:"kind"` // JobRetireEpoch, JobReseal
+	Kind     string    `json:"kind"` // JobRetireEpoch, JobReseal, JobConvert
 	State    JobState  `json:"state"`
 	Epoch    int       `json:"epoch,omitempty"`  // that is retired
 	Policy   int       `json:"policy,omitempty"` // version that contents are brought to
@@ -303,6 +303,8 @@ func (fs *FS) doJob(ctx context.Context, j *job) error {
 		err = fs.retireEpoch(ctx, j)
 	case JobReseal:
 		err = fs.resealAll(ctx, j)
+	case JobConvert:
+		err = fs.convertUnits(ctx, j)
 	default: // of a later version
 		err = fmt.Errorf("%w: this version knows no job '%s'", errGivenUp, j.rec.Kind)
 	}

@@ -100,6 +100,9 @@ func (t *txn) move(ctx context.Context, s, d *spot, anew *resealed) (PutResult, 
 	if e.Kind == efs.KindDir {
 		t.fs.paths.Drop(s.path())
 	}
+	if t.wants {
+		t.fs.report("beginning to make erasure units", t.fs.wantUnits(context.WithoutCancel(ctx)))
+	}
 	return PutResult{Entry: e, Created: d.entry == nil, Seq: c.Seq}, nil
 }
 

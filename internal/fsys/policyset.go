@@ -105,6 +105,10 @@ func (fs *FS) commitPolicy(ctx context.Context, next *policyRecord) error {
 	t.t.Checks = append(t.t.Checks, efs.Check{Kind: efs.CheckVersion, Key: efs.Key{Space: efs.SpaceMeta, Bytes: key}})
 	t.put(efs.SpaceMeta, key, next)
 	t.delete(efs.SpaceMeta, intendedKey())
+	if fs.policy.Load().ErasureUnit != next.ErasureUnit {
+		t.delete(efs.SpaceMeta, convertedKey())
+		fs.erasing.again.Store(true)
+	}
 	t.change(&efs.Change{Op: efs.OpAccess, Path: fmt.Sprintf("policy/%d", next.Version)})
 	if _, err := t.commit(ctx); err != nil {
 		return fmt.Errorf("setting the policy: %w", err)
@@ -116,6 +120,7 @@ func (fs *FS) commitPolicy(ctx context.Context, next *policyRecord) error {
 	fs.intended = nil
 	fs.changed()
 	fs.report("anchoring the policy", fs.setAnchor(ctx))
+	fs.report("beginning to make erasure units", fs.wantUnitsLocked(ctx))
 	return nil
 }
 

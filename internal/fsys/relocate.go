@@ -129,7 +129,7 @@ func (fs *FS) refresh(ctx context.Context, r *relocation) error {
 	if e.File != id {
 		return efs.ErrConflict
 	}
-	if u.id() != r.unit.id() {
+	if u.id() != r.unit.id() && !(r.convert && u == nil) {
 		return errGone
 	}
 	for i := range r.swaps {
@@ -167,6 +167,9 @@ func (t *txn) relocate(r *relocation) {
 		t.t.Release = append(t.t.Release, efs.Release{Content: s.old.Content, Inline: s.old.Inline})
 	}
 	t.putIn(r.unit, efs.SpaceEntries, key[:], &e)
+	if r.convert && e.Kind == efs.KindFile {
+		t.putIn(r.unit, efs.SpaceFiles, e.File[:], key[:])
+	}
 	t.rewrite(r.entry, key[:], r.version)
 }
 

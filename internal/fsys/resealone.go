@@ -21,7 +21,8 @@ type swap struct {
 // are as they were found.
 type relocation struct {
 	entry   *efs.Entry
-	unit    *unit // that it lies in
+	unit    *unit // that it is sealed for
+	convert bool  // it was sealed for none before
 	key     entryKey
 	version uint64
 	swaps   []swap

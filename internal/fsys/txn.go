@@ -31,6 +31,7 @@ type txn struct {
 	pattern string     // of erasure units, that directories were made by
 	hung    bool       // directories were made or moved
 	hosts   bool       // and one of them is a new unit's
+	wants   bool       // what was moved may have to become units
 
 	noted   []noted  // entries written and deleted: for the names of large directories
 	emptied []efs.ID // empty directories that are deleted

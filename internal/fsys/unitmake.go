@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/record"
@@ -14,7 +15,8 @@ type erasing struct {
 	gate       sync.RWMutex // held for reading while a directory is committed under the pattern that was asked
 	forgetting sync.Mutex   // held by who brings forgettings to their end
 	anyway     bool         // what cannot be read is deleted too; with work.keeping held
-	converting sync.Mutex   // held by who makes units of directories that were there before
+	converting sync.Mutex   // held by who seals what is in a unit for it
+	again      atomic.Bool  // directories have come to be below the pattern since the job began
 }
 
 // unitRecord is the record of a unit in SpaceMeta, sealed for the unit. It

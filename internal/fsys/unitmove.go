@@ -49,6 +49,8 @@ func (t *txn) moveDir(ctx context.Context, s, d *spot, key *entryKey, e *efs.Ent
 	t.fail(err)
 	if u == nil && p2.Above(d.segs) {
 		t.delete(efs.SpaceMeta, convertedKey()) // what is in it may have to become units
+		t.fs.erasing.again.Store(true)
+		t.wants = true
 	}
 	t.changeIn(u, &efs.Change{Op: efs.OpMove, Path: d.path(), From: s.path(), Dir: key.dir(), Before: s.entry, After: e})
 }
