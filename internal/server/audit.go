@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -121,8 +122,11 @@ func (x *exchange) event(outcome string) audit.Event {
 		Op: x.auditOp(), FS: x.fsName, From: x.r.RemoteAddr, Method: knownMethod(x.r.Method),
 		Object: x.object, Outcome: outcome, Request: x.id,
 	}
-	if e.FS == "" {
-		e.FS = x.who.fsName
+	if e.FS == "" || x.target.fs != "" {
+		e.FS = cmp.Or(x.target.fs, x.who.fsName)
+	}
+	if x.target.name != "" { // a user, or a key and what is done with it
+		e.Detail = strings.TrimSpace("about " + x.target.name + " " + x.target.action)
 	}
 	switch {
 	case x.who.user == "":
