@@ -148,7 +148,7 @@ func TestReopenedWhenItsKeyIsBack(t *testing.T) {
 	if _, err := n.DisableKey(ctx, "local", "default"); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, "closing, which would anchor the index", n.Close(), efs.ErrRefused)
+	closeNode(t, n)
 	n = r.open()
 	_, err := n.FS("user-data")
 	wantError(t, "at start", err, efs.ErrRefused)

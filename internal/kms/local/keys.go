@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/kms/masterkey"
 	"github.com/efs-project/efs/internal/secret"
 )
 
 // CreateKey makes a master key. Ids match [A-Za-z0-9][A-Za-z0-9._-]{0,127}.
 func (k *KMS) CreateKey(_ context.Context, id string, o efs.KeyOptions) (efs.KeyInfo, error) {
-	if !keyID.MatchString(id) {
-		return efs.KeyInfo{}, fmt.Errorf("%w: %q cannot be the id of a master key: "+
-			"letters, digits, dots, dashes and underscores, at most 128", efs.ErrBadInput, id)
+	if err := masterkey.CheckID(id); err != nil {
+		return efs.KeyInfo{}, err
 	}
 	if err := o.Check(); err != nil {
 		return efs.KeyInfo{}, err

@@ -5,16 +5,13 @@ package local
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"sync"
 	"time"
 
 	"github.com/efs-project/efs"
-	"github.com/efs-project/efs/internal/detcbor"
+	"github.com/efs-project/efs/internal/kms/masterkey"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/starter"
 )
@@ -22,15 +19,8 @@ import (
 // Name is the provider's name in policies.
 const Name = "local"
 
-// The wrapped form: format (1 byte), version of the master key (uint32, big
-// endian), then what secret.Key.Seal gives.
-const (
-	wrapFormat = 1
-	wrapHeader = 1 + 4
-	wrapLabel  = "efs kms-local wrap\x00"
-)
-
-var keyID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+// label begins what a wrap of the local KMS is bound to.
+const label = masterkey.Label("efs kms-local wrap\x00")
 
 // KMS is an efs.KMS whose master keys lie in a Box.
 type KMS struct {
@@ -112,8 +102,8 @@ func (k *KMS) Ready(context.Context) error { return nil }
 
 // Wrap seals a key of 32 bytes under the newest version of a master key.
 func (k *KMS) Wrap(_ context.Context, id string, key []byte, b efs.Binding) ([]byte, error) {
-	if len(key) != secret.Size {
-		return nil, fmt.Errorf("%w: a key to wrap has %d bytes, not %d", efs.ErrBadInput, secret.Size, len(key))
+	if err := masterkey.CheckKey(key); err != nil {
+		return nil, err
 	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -122,16 +112,11 @@ func (k *KMS) Wrap(_ context.Context, id string, key []byte, b efs.Binding) ([]b
 		return nil, err
 	}
 	number := len(m.versions)
-	info, err := bindingInfo(id, number, b)
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := m.versions[number-1].key.Seal(key, info)
+	wrapped, err := label.Wrap(m.versions[number-1].key, id, number, key, b)
 	if err != nil {
 		return nil, fmt.Errorf("wrapping under local master key %s: %w", id, err)
 	}
-	out := binary.BigEndian.AppendUint32([]byte{wrapFormat}, uint32(number))
-	return append(out, sealed...), nil
+	return wrapped, nil
 }
 
 // Unwrap opens what Wrap made with the same id and binding, under whichever
@@ -143,22 +128,11 @@ func (k *KMS) Unwrap(_ context.Context, id string, wrapped []byte, b efs.Binding
 	if err != nil {
 		return nil, err
 	}
-	if len(wrapped) != wrapHeader+secret.Size+secret.Overhead || wrapped[0] != wrapFormat {
-		return nil, notOfThis(id)
+	number := masterkey.Version(wrapped)
+	if number < 1 || number > len(m.versions) {
+		return nil, masterkey.NotOf(id)
 	}
-	number := binary.BigEndian.Uint32(wrapped[1:wrapHeader])
-	if number < 1 || uint64(number) > uint64(len(m.versions)) {
-		return nil, notOfThis(id)
-	}
-	info, err := bindingInfo(id, int(number), b)
-	if err != nil {
-		return nil, err
-	}
-	key, err := m.versions[number-1].key.Open(wrapped[wrapHeader:], info)
-	if errors.Is(err, secret.ErrOpen) {
-		return nil, notOfThis(id)
-	}
-	return key, err
+	return label.Unwrap(m.versions[number-1].key, id, wrapped, b)
 }
 
 // find returns a master key in whatever state it is. Called with mu held.
@@ -190,14 +164,4 @@ func (k *KMS) usable(id string) (*master, error) {
 		return nil, fmt.Errorf("%w: local master key %s is %s", efs.ErrRefused, id, m.state)
 	}
 	return m, nil
-}
-
-func notOfThis(id string) error {
-	return fmt.Errorf("%w: not wrapped by local master key %s for this purpose", efs.ErrWrongKey, id)
-}
-
-// bindingInfo is what a wrap is bound to.
-func bindingInfo(id string, number int, b efs.Binding) ([]byte, error) {
-	body, err := detcbor.Marshal([]any{id, number, b})
-	return append([]byte(wrapLabel), body...), err
 }
