@@ -106,6 +106,7 @@ func (r *resealed) replace(t *txn, e *efs.Entry) {
 		t.t.Release = append(t.t.Release, efs.Release{Content: x.Content, Inline: x.Inline})
 	}
 	e.Extents = []efs.Extent{r.extent}
+	t.epoch = r.extent.Epoch
 	if r.inline != nil {
 		id := r.extent.Content
 		t.raw(efs.SpaceInline, id[:], r.inline)

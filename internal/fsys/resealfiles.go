@@ -189,7 +189,7 @@ func (fs *FS) inNeed(ctx context.Context, j *job, e *efs.Entry) (bool, error) {
 func (fs *FS) extentInNeed(ctx context.Context, j *job, x *efs.Extent) (bool, error) {
 	switch {
 	case j.rec.Kind == JobReseal:
-		return x.Policy != j.rec.Policy, nil
+		return x.Policy < j.rec.Policy, nil
 	case x.Epoch != 0:
 		return x.Epoch == j.rec.Epoch, nil
 	}

@@ -18,7 +18,7 @@ type txn struct {
 	use efs.Usage // of the file system
 
 	quotas *quotas // that it began with
-	epoch  int     // of the keys of an inline content that it stores; 0: none
+	epoch  int     // of the keys of a content that was sealed just for it; 0: none
 	counts bool    // it changes what is in use, or whose records say so
 	owned  []owned // of users who have a quota
 
