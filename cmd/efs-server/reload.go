@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/admin"
+	"github.com/efs-project/efs/internal/audit"
 	"github.com/efs-project/efs/internal/config"
 	"github.com/efs-project/efs/internal/node"
 	"github.com/efs-project/efs/internal/server"
@@ -38,6 +40,7 @@ func (r *reloader) reload(context.Context) (admin.Reloaded, error) {
 	done, err := r.again()
 	if err != nil {
 		r.log.Error("the configuration was not reloaded: nothing has changed", "err", err)
+		r.record("refused", err.Error())
 		return done, fmt.Errorf("the configuration was not reloaded, nothing has changed: %w", err)
 	}
 	for _, c := range done.Applied {
@@ -46,8 +49,23 @@ func (r *reloader) reload(context.Context) (admin.Reloaded, error) {
 	for _, c := range done.NeedsRestart {
 		r.log.Warn("setting needs a restart", "setting", c.Key, "new", c.New, "in_force", c.Old)
 	}
+	r.record(audit.Ok, detail(done))
 	r.log.Info("configuration reloaded", "applied", len(done.Applied), "need_restart", len(done.NeedsRestart), "certificates", len(done.Certificates))
 	return done, nil
+}
+
+// record puts the reload into the audit log, whoever asked for it: what bounds
+// requests, and how long that log itself is kept, may have changed.
+func (r *reloader) record(outcome, detail string) {
+	r.node.Audit().Record(audit.Event{Op: "server.reload", Outcome: outcome, Detail: detail})
+}
+
+func detail(done admin.Reloaded) string {
+	var parts []string
+	for _, c := range done.Applied {
+		parts = append(parts, fmt.Sprintf("%s = %s, was %s", c.Key, c.New, c.Old))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (r *reloader) again() (done admin.Reloaded, err error) {
@@ -81,6 +99,7 @@ func (r *reloader) apply(c *config.Config) {
 	r.force = c
 	r.level.Set(levels[c.Log.Level])
 	r.https.Tune(limits(c.Limits))
+	r.node.KeepAudit(c.Audit.Keep)
 }
 
 // readable reports certificates that could not be read again.

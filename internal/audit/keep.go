@@ -121,11 +121,18 @@ func (l *Log) sinkFailed(name string, err error) {
 	l.mu.Unlock()
 }
 
+// KeepFor sets Options.KeepAge from now on.
+func (l *Log) KeepFor(age time.Duration) {
+	if l != nil {
+		l.keepAge.Store(int64(age))
+	}
+}
+
 // retain removes the oldest files that are not to be kept. Before each, the
 // log says in a signed line what it begins with from then on, so that what is
 // left can be verified.
 func (l *Log) retain() {
-	if l.o.KeepAge == 0 && l.o.KeepSize == 0 {
+	if l.keepAge.Load() == 0 && l.o.KeepSize == 0 {
 		return
 	}
 	for {
@@ -156,7 +163,8 @@ func (l *Log) cutOldest() (more bool, err error) {
 			oldest = ended
 		}
 	}
-	tooOld := l.o.KeepAge > 0 && l.o.Clock().Sub(oldest) > l.o.KeepAge
+	age := time.Duration(l.keepAge.Load())
+	tooOld := age > 0 && l.o.Clock().Sub(oldest) > age
 	if !tooOld && (l.o.KeepSize == 0 || total <= l.o.KeepSize) {
 		return false, nil
 	}

@@ -93,6 +93,7 @@ type Log struct {
 	endPath    string // file that is written to
 	endSize    int64  // of it that is durable
 
+	keepAge   atomic.Int64  // Options.KeepAge, as it is now
 	underWay  atomic.Int64  // changes that will come to be committed
 	strangers *rate.Limiter // of events by callers who are not known
 	wake      chan struct{}

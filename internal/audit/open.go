@@ -43,6 +43,7 @@ func Open(box Box, o Options) (*Log, error) {
 		strangers: rate.NewLimiter(strangerRate, strangerBurst),
 		wake:      make(chan struct{}, 1), stop: make(chan struct{}), soon: time.NewTimer(time.Hour)}
 	l.soon.Stop()
+	l.KeepFor(o.KeepAge)
 	l.keeper = keeper{indexes: make(map[string][]byte), work: make(chan struct{}, 1)}
 	notes, err := l.recover()
 	if err != nil {

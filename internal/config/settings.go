@@ -69,7 +69,7 @@ var settings = []setting{
 	{"audit.enabled", "", true, false, "record who did what"},
 	{"audit.dir", "", "", false, "directory of the log; empty: ROOT/.server/audit"},
 	{"audit.max_size", "", "64MiB", false, "size of a file of it, before the next one is begun"},
-	{"audit.keep", "", "0s", false, "how long it is kept; 0: for ever"},
+	{"audit.keep", "", "0s", true, "how long it is kept; 0: for ever"},
 	{"audit.sinks", "", []string{}, false, "where its newest head is kept besides: file:/PATH, syslog, syslog:udp://HOST:PORT"},
 
 	{"tracing.endpoint", "", "", false, "URL of an OTLP/HTTP receiver; empty: no traces"},

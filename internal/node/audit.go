@@ -39,7 +39,7 @@ func (n *Node) openAudit(v *vault) error {
 		return err
 	}
 	log, err := audit.Open(v.box, audit.Options{
-		Dir: or(c.Dir, AuditDir(n.cfg.Root)), MaxSize: c.MaxSize, KeepAge: c.Keep,
+		Dir: or(c.Dir, AuditDir(n.cfg.Root)), MaxSize: c.MaxSize, KeepAge: time.Duration(n.auditKeep.Load()),
 		Apart: v.ring, Sinks: sinks, Logger: n.log, Clock: n.clock,
 	})
 	if err != nil {
@@ -69,6 +69,12 @@ func (n *Node) Audit() *audit.Log {
 		return v.audit
 	}
 	return nil
+}
+
+// KeepAudit sets how long the audit log is kept from now on; 0: for ever.
+func (n *Node) KeepAudit(age time.Duration) {
+	n.auditKeep.Store(int64(age))
+	n.Audit().KeepFor(age)
 }
 
 // record takes an event of the server itself.

@@ -43,6 +43,8 @@ type Node struct {
 	started  time.Time
 	lock     *os.File
 
+	auditKeep atomic.Int64 // AuditConfig.Keep, as it is now
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // what runs on ctx
@@ -74,6 +76,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 		n.clock = time.Now
 	}
 	n.started = n.clock()
+	n.auditKeep.Store(int64(cfg.Audit.Keep))
 	n.open.Store(&map[string]*FileSystem{})
 	n.hooks.Store(&[]func(string, string){})
 	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
