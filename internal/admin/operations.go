@@ -54,6 +54,10 @@ var operations = map[string]operation{
 	opCancelJob:   typed(cancelJob),
 
 	opRotateStarter: typed(rotateStarter),
+	opRotateJWT:     typed(rotateJWT),
+	opBackupKeys:    typed(backupKeys),
+	opRestoreKeys:   typed(restoreKeys),
+	opKeyCopies:     typed(keyCopies),
 
 	opGrant:       typed(grant),
 	opRevokeGrant: typed(revokeGrant),

@@ -101,6 +101,10 @@ const (
 	opAuditKey    = "audit-take-key"
 
 	opRotateStarter = "rotate-starter-key"
+	opRotateJWT     = "rotate-jwt"
+	opBackupKeys    = "backup-keys"
+	opRestoreKeys   = "restore-keys"
+	opKeyCopies     = "key-copies"
 
 	opGrant       = "grant"
 	opRevokeGrant = "revoke-grant"

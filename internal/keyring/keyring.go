@@ -195,6 +195,11 @@ func dropRecords(tx *bolt.Tx, fs efs.ID) error {
 	if tx.Bucket(bucketFS).Get(fs[:]) == nil {
 		return errNothing
 	}
+	return dropAll(tx, fs)
+}
+
+// dropAll removes every record of a file system.
+func dropAll(tx *bolt.Tx, fs efs.ID) error {
 	for _, b := range [][]byte{bucketFS, bucketAnchors} {
 		if err := tx.Bucket(b).Delete(fs[:]); err != nil {
 			return err

@@ -24,6 +24,7 @@ var (
 	bucketKeys    = []byte("keys")    // file system ‖ key → record
 	bucketUnits   = []byte("units")   // file system ‖ unit → record; since format 2
 	bucketAnchors = []byte("anchors") // file system → sealed head
+	bucketCopies  = []byte("copies")  // backup → when it was made and when it expires; since format 2
 
 	metaFormat = []byte("format")
 	metaScrub  = []byte("scrub") // there while destroyed records may lie in free pages
@@ -92,7 +93,7 @@ func tryBolt(path string) (db *bolt.DB, err error) {
 func (s *store) prepare() error {
 	var scrub bool
 	err := s.update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketFS, bucketKeys, bucketUnits, bucketAnchors} {
+		for _, name := range [][]byte{bucketMeta, bucketFS, bucketKeys, bucketUnits, bucketAnchors, bucketCopies} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -230,8 +231,11 @@ func (s *store) exchange() error {
 
 // discard removes what an exchange leaves, or one that was cut off: a new file
 // that never came into place, and the old one, overwritten first unless it is
-// still the one in use.
+// still the one in use; and what a restoration left.
 func (s *store) discard() error {
+	if err := removeOverwritten(s.beside(restoreSuffix)); err != nil {
+		return err
+	}
 	if err := os.Remove(s.beside(".new")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -249,6 +253,21 @@ func (s *store) discard() error {
 		}
 	}
 	return atomicfile.Remove(old)
+}
+
+// restoreSuffix marks the file that a backup is opened in.
+const restoreSuffix = ".restore"
+
+// removeOverwritten overwrites a file and removes it, durably; that it is not
+// there is no error.
+func removeOverwritten(path string) error {
+	if err := overwrite(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return atomicfile.Remove(path)
 }
 
 func overwrite(path string) error {

@@ -96,12 +96,12 @@ func (m *Manager) signers(fs, user, cert string) []*userkey.Public {
 func (m *Manager) open(now time.Time, r BeginRequest) (*Credentials, error) {
 	s := &Session{
 		ID: randomText(18), FS: r.FS, User: r.User, CertSHA256: r.CertSHA256, Created: now,
-		done: make(chan struct{}), clock: m.cfg.Clock, issued: []int64{now.Unix()},
+		done: make(chan struct{}), clock: m.cfg.Clock, issued: []issue{{now.Unix(), m.keys.signer()}},
 	}
 	secret := s.ID + "." + randomText(32)
 	s.basic = hashText(secret)
 	s.expires.Store(now.Add(m.cfg.TTL).Unix())
-	token, err := m.sign(s, 0, now.Unix())
+	token, err := m.sign(s, 0, s.issued[0])
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (m *Manager) Renew(_ context.Context, token, certSHA256 string) (*Credentia
 		return nil, ErrExpired
 	}
 	if next == len(s.issued) {
-		s.issued = append(s.issued, now.Unix())
+		s.issued = append(s.issued, issue{now.Unix(), m.keys.signer()})
 		s.expires.Store(now.Unix() + int64(m.cfg.TTL/time.Second))
 	}
 	issued := s.issued[next]
@@ -156,7 +156,7 @@ func (m *Manager) Renew(_ context.Context, token, certSHA256 string) (*Credentia
 	}
 	return &Credentials{
 		Token:        successor,
-		ExpiresIn:    max(0, int(issued+int64(m.cfg.TTL/time.Second)-now.Unix())),
+		ExpiresIn:    max(0, int(issued.at+int64(m.cfg.TTL/time.Second)-now.Unix())),
 		RenewalsLeft: m.cfg.Renewals - next,
 		Session:      s,
 	}, nil

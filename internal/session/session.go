@@ -99,9 +99,16 @@ type Session struct {
 	clock   func() time.Time
 
 	// Guarded by Manager.mu.
-	issued []int64    // when token n was issued, Unix seconds
+	issued []issue    // of token n
 	seen   [][32]byte // hashes of tokens in Manager.tokens
 	ended  bool
+}
+
+// issue is when and under which key a token was signed, so that it can be made
+// again.
+type issue struct {
+	at  int64 // Unix seconds
+	key string
 }
 
 // Done is closed when the session is ended by logout, revocation or newer
@@ -126,8 +133,7 @@ func (s *Session) Err() error {
 type Manager struct {
 	cfg      Config
 	instance string
-	keys     map[string][]byte // by key id
-	keyID    string            // of the key that signs
+	keys     signingKeys
 	nonces   nonces
 	verify   func(keys []*userkey.Public, message []byte, signature string) error
 
@@ -155,21 +161,13 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg:      cfg,
 		instance: cfg.Instance.String(),
-		keys:     map[string][]byte{},
 		verify:   userkey.Verify,
 		sessions: map[string]*Session{},
 		byUser:   map[string][]*Session{},
 		tokens:   map[[32]byte]rememberedToken{},
 	}
-	for i, key := range cfg.Keys {
-		if len(key) < KeySize {
-			return nil, fmt.Errorf("session manager: signing key shorter than %d bytes: %w", KeySize, efs.ErrBadInput)
-		}
-		id := keyID(key)
-		m.keys[id] = key
-		if i == 0 {
-			m.keyID = id
-		}
+	if err := m.keys.init(cfg.Keys); err != nil {
+		return nil, err
 	}
 	m.nonces.init(cfg.NonceTTL)
 	return m, nil
@@ -215,6 +213,7 @@ func (m *Manager) add(s *Session) error {
 // sweep forgets sessions whose last token has expired. Called with m.mu held.
 func (m *Manager) sweep(now time.Time) {
 	m.lastSweep = now
+	m.keys.expire(now.Unix())
 	for _, s := range m.sessions {
 		if now.Unix() >= s.expires.Load() {
 			m.end(s)

@@ -52,8 +52,8 @@ func thumbprint(certSHA256 string) (string, error) {
 
 // sign returns token number renewal of s, issued then: always the same bytes
 // for the same arguments.
-func (m *Manager) sign(s *Session, renewal int, issued int64) (string, error) {
-	iat := time.Unix(issued, 0)
+func (m *Manager) sign(s *Session, renewal int, issued issue) (string, error) {
+	iat := time.Unix(issued.at, 0)
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    m.instance,
@@ -72,8 +72,13 @@ func (m *Manager) sign(s *Session, renewal int, issued int64) (string, error) {
 		c.Confirm = &confirmation{Thumbprint: x5t}
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
-	t.Header["kid"] = m.keyID
-	text, err := t.SignedString(m.keys[m.keyID])
+	key, ok := m.keys.get(issued.key, m.cfg.Clock().Unix())
+	if !ok {
+		return "", fmt.Errorf("signing a token: %w", errKeyGone)
+	}
+	defer clear(key)
+	t.Header["kid"] = issued.key
+	text, err := t.SignedString(key)
 	if err != nil {
 		return "", fmt.Errorf("signing a token: %w", err)
 	}
@@ -118,7 +123,7 @@ func (m *Manager) parse(token string) (*claims, error) {
 	c := new(claims)
 	_, err := jwt.ParseWithClaims(token, c, func(t *jwt.Token) (any, error) {
 		kid, _ := t.Header["kid"].(string)
-		if key, ok := m.keys[kid]; ok {
+		if key, ok := m.keys.get(kid, m.cfg.Clock().Unix()); ok {
 			return key, nil
 		}
 		return nil, ErrToken

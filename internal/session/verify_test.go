@@ -247,7 +247,7 @@ func TestTokenAttacks(t *testing.T) {
 	h := newHouse(t)
 	c := h.login("app1")
 	other := h.login("app2")
-	key, kid := h.cfg.Keys[0], h.keyID
+	key, kid := h.cfg.Keys[0], h.keys.signer()
 	var good claims
 	if _, _, err := jwt.NewParser().ParseUnverified(c.Token, &good); err != nil {
 		t.Fatal(err)
