@@ -35,7 +35,9 @@ func (g granted) Visible(path string, dir bool) bool {
 // A listing in a scope is the whole listing without what may not be seen, on
 // pages of every size, from every place.
 func TestListingInAScope(t *testing.T) {
-	for what, adjust := range map[string]func(*env){"by entries": func(*env) {}, "by names": tinyNames} {
+	for what, adjust := range map[string]func(*env){
+		"by entries": func(*env) {}, "by names": tinyNames, "in units": func(e *env) { e.policy.ErasureUnit = "/p/*" },
+	} {
 		t.Run(what, func(t *testing.T) { listingInAScope(t, newEnv(t, adjust)) })
 	}
 }
