@@ -38,9 +38,9 @@ type FS struct {
 	accounting sync.RWMutex // held for reading by transactions, for writing by who changes quotas
 	quotas     atomic.Pointer[quotas]
 
-	policies sync.Mutex    // held by who sets a policy or begins a job
-	intended *policyRecord // whose keys are there already; nil: none
-	ending   atomic.Int64  // the epoch that is being retired; 0: none
+	policies sync.Mutex            // held by who sets a policy or begins a job
+	intended *policyRecord         // whose keys are there already; nil: none
+	ending   atomic.Pointer[[]int] // epochs that nothing new is sealed with
 	jobs     jobs
 	onChange atomic.Pointer[func()]
 

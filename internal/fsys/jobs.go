@@ -84,6 +84,9 @@ type job struct {
 	rec    jobRecord
 	total  int64
 	cancel bool
+
+	uploads []efs.ID // that it waits for; of the worker
+	listed  bool     // they are all of them
 }
 
 func (j *job) update(fn func(r *jobRecord)) {
@@ -202,6 +205,7 @@ func (fs *FS) CancelJob(id efs.ID) error {
 		return fmt.Errorf("%w: job %s has ended: %s", efs.ErrConflict, id, j.rec.State)
 	}
 	j.cancel = true
+	fs.jobs.more.kick()
 	return nil
 }
 
@@ -264,34 +268,59 @@ func (fs *FS) loadJobs(ctx context.Context) error {
 	return err
 }
 
-// doJobs does one job after the other until the file system is closed.
+// doJobs does the jobs, the oldest first, until the file system is closed. One
+// that waits for others, or failed, keeps none back.
 func (fs *FS) doJobs() {
-	for fs.work.ctx.Err() == nil {
-		next := slices.IndexFunc(fs.Jobs(), func(j Job) bool { return !j.State.Ended() })
-		if next < 0 {
-			select {
-			case <-fs.jobs.more:
-			case <-fs.work.ctx.Done():
+	rest := jobRest
+	for fs.work.ctx.Err() == nil && fs.o.Index.Err() == nil {
+		left, moved := false, false
+		for _, j := range fs.jobs.list() {
+			if j.info().State.Ended() {
+				continue
 			}
-			continue
+			done := fs.tryJob(j)
+			left, moved = left || !done, moved || done
 		}
-		j := fs.jobs.list()[next]
-		if err := fs.doJob(fs.work.ctx, j); err != nil && fs.work.ctx.Err() == nil {
-			fs.report("job "+j.rec.Kind, err)
-			j.update(func(r *jobRecord) { r.Detail = "will be tried again: " + err.Error() })
-			fs.jobs.tell()
-			if fs.o.Index.Err() != nil {
-				return // nothing can be changed any more
-			}
-			fs.pause(workEvery)
+		if rest = min(2*rest, workEvery); moved || !left {
+			rest = jobRest
+		}
+		var again <-chan time.Time
+		if left {
+			again = time.After(rest)
+		}
+		select {
+		case <-fs.jobs.more:
+			rest = jobRest
+		case <-again:
+		case <-fs.work.ctx.Done():
 		}
 	}
 }
 
+// jobRest is the pause before a job is tried again, at first; it doubles.
+const jobRest = 25 * time.Millisecond
+
+// tryJob goes on with a job, and reports whether it has ended.
+func (fs *FS) tryJob(j *job) bool {
+	err := fs.doJob(fs.work.ctx, j)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, errWaiting), fs.work.ctx.Err() != nil:
+		return false
+	}
+	fs.report("job "+j.rec.Kind, err)
+	j.update(func(r *jobRecord) { r.Detail = "will be tried again: " + err.Error() })
+	fs.jobs.tell()
+	return false
+}
+
 // errCanceled ends a job that is canceled; errGivenUp one that cannot be done.
+// With errWaiting one waits for others, and is to be tried again.
 var (
 	errCanceled = errors.New("canceled")
 	errGivenUp  = errors.New("given up")
+	errWaiting  = errors.New("waiting")
 )
 
 // doJob does a job until it has ended. An error means that it is to be tried

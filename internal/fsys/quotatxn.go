@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/efs-project/efs"
 )
@@ -124,7 +125,7 @@ func (t *txn) charge() error {
 	if !t.counts {
 		return nil
 	}
-	if t.epoch != 0 && int64(t.epoch) == t.fs.ending.Load() {
+	if slices.Contains(t.fs.ended(), t.epoch) {
 		return fmt.Errorf("%w: the keys of epoch %d are being retired", efs.ErrConflict, t.epoch)
 	}
 	if t.fs.quotas.Load() != t.quotas {

@@ -20,23 +20,19 @@ const (
 // resealFiles looks at all files, again and again, until a pass finds none in
 // need that began when no store from before was under way: files are moved
 // behind its back, and an upload that began before ends with its old keys.
+// errWaiting while it waits for uploads.
 func (fs *FS) resealFiles(ctx context.Context, j *job) error {
-	first := j.rec.Pass == 0
 	for {
 		if j.rec.Cursor == nil {
-			old := fs.contents.underWay()
-			if !first {
-				if err := fs.awaitStores(ctx, j, old); err != nil {
-					return err
-				}
-				old = nil
+			quiet, err := fs.beforePass(j)
+			if err != nil {
+				return err
 			}
 			j.update(func(r *jobRecord) {
 				r.State, r.Detail = JobRunning, ""
-				r.Pass, r.Done, r.Found, r.Problems, r.Quiet = r.Pass+1, 0, 0, 0, len(old) == 0
+				r.Pass, r.Done, r.Found, r.Problems, r.Quiet = r.Pass+1, 0, 0, 0, quiet
 			})
 		}
-		first = false
 		if u, err := fs.Usage(ctx); err == nil {
 			j.mu.Lock()
 			j.total = u.Files
@@ -58,6 +54,31 @@ func (fs *FS) resealFiles(ctx context.Context, j *job) error {
 	}
 }
 
+// beforePass reports whether a pass that begins now finds all that was stored
+// with old keys. The first one begins at once; the others wait for the uploads
+// that were under way when the one before them ended.
+func (fs *FS) beforePass(j *job) (quiet bool, err error) {
+	if j.rec.Pass == 0 {
+		return len(fs.contents.underWay()) == 0, nil
+	}
+	if j.canceled() {
+		return false, errCanceled
+	}
+	if !j.listed {
+		j.uploads, j.listed = fs.contents.underWay(), true
+	}
+	for len(j.uploads) > 0 {
+		if fs.contents.isWriting(j.uploads[0]) {
+			j.update(func(r *jobRecord) { r.Detail = "uploads that began before are still under way" })
+			fs.jobs.tell()
+			return false, errWaiting
+		}
+		j.uploads = j.uploads[1:]
+	}
+	j.listed = false
+	return true, nil
+}
+
 // underWay returns the blobs that are being written.
 func (c *contents) underWay() []efs.ID {
 	c.mu.Lock()
@@ -67,23 +88,6 @@ func (c *contents) underWay() []efs.ID {
 		ids = append(ids, id)
 	}
 	return ids
-}
-
-// awaitStores waits until the given blobs are no longer being written.
-func (fs *FS) awaitStores(ctx context.Context, j *job, ids []efs.ID) error {
-	for _, id := range ids {
-		for fs.contents.isWriting(id) {
-			j.update(func(r *jobRecord) { r.Detail = "uploads that began before are still under way" })
-			fs.pause(awaitEvery)
-			if j.canceled() {
-				return errCanceled
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // resealPass looks at the entries after the job's cursor.

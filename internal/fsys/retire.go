@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/efs-project/efs"
 )
@@ -123,23 +122,16 @@ func (fs *FS) succeed(ctx context.Context, epoch int) error {
 }
 
 // retireEpoch does a job of its kind. Each step can be done again, so after a
-// restart it begins with the first.
+// restart it begins with the first, or with the wait.
 func (fs *FS) retireEpoch(ctx context.Context, j *job) error {
 	epoch := j.rec.Epoch
 	if !fs.hasEpoch(epoch) {
 		return nil // destroyed, which was the last step
 	}
-	if err := fs.succeed(ctx, epoch); err != nil {
-		return err
-	}
-	if err := fs.o.Keys.Retire(ctx, epoch); err != nil {
-		return err
-	}
-	fs.accounting.Lock() // small stores that are just being committed end first
-	fs.ending.Store(int64(epoch))
-	fs.accounting.Unlock()
-	defer fs.ending.Store(0)
 	if j.info().State != JobWaiting {
+		if err := fs.endEpoch(ctx, epoch); err != nil {
+			return err
+		}
 		if err := fs.resealFiles(ctx, j); err != nil {
 			return err
 		}
@@ -158,35 +150,56 @@ func (fs *FS) retireEpoch(ctx context.Context, j *job) error {
 	return fs.o.Keys.DestroyEpoch(ctx, epoch)
 }
 
-// awaitReleases waits until everything that was released up to the job's
-// revision is deleted.
-func (fs *FS) awaitReleases(ctx context.Context, j *job) error {
-	for {
-		fs.kickReleases()
-		queue, err := fs.o.Index.Queued(ctx, efs.Release{}, 1)
-		if err != nil {
-			return err
-		}
-		if len(queue) == 0 || queue[0].Revision > j.rec.Revision {
-			return nil
-		}
-		why, err := fs.holders(ctx)
-		if err != nil {
-			return err
-		}
-		j.update(func(r *jobRecord) { r.Detail = "replaced contents are still kept by " + why })
-		fs.jobs.tell()
-		fs.pause(awaitEvery)
-		if j.canceled() {
-			return errCanceled
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+// endEpoch has nothing new sealed with the keys of an epoch, but for large
+// stores under way. Small ones that are being committed end first; those that
+// have only been sealed are refused then, and sealed again.
+func (fs *FS) endEpoch(ctx context.Context, epoch int) error {
+	if err := fs.succeed(ctx, epoch); err != nil {
+		return err
 	}
+	if err := fs.o.Keys.Retire(ctx, epoch); err != nil {
+		return err
+	}
+	fs.accounting.Lock()
+	defer fs.accounting.Unlock()
+	if all := fs.ended(); !slices.Contains(all, epoch) {
+		all = append(slices.Clone(all), epoch)
+		fs.ending.Store(&all)
+	}
+	return nil
 }
 
-const awaitEvery = 200 * time.Millisecond
+// ended returns the epochs that nothing new is sealed with, as far as this
+// process has retired them.
+func (fs *FS) ended() []int {
+	if all := fs.ending.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// awaitReleases returns errWaiting until everything that was released up to
+// the job's revision is deleted.
+func (fs *FS) awaitReleases(ctx context.Context, j *job) error {
+	if j.canceled() {
+		return errCanceled
+	}
+	queue, err := fs.o.Index.Queued(ctx, efs.Release{}, 1)
+	if err != nil {
+		return err
+	}
+	if len(queue) == 0 || queue[0].Revision > j.rec.Revision {
+		return nil
+	}
+	fs.kickReleases()
+	why, err := fs.holders(ctx)
+	if err != nil {
+		return err
+	}
+	j.update(func(r *jobRecord) { r.Detail = "replaced contents are still kept by " + why })
+	fs.jobs.tell()
+	return errWaiting
+}
 
 // holders says what may keep released contents from being deleted.
 func (fs *FS) holders(ctx context.Context) (string, error) {

@@ -268,6 +268,11 @@ func TestHoldsAndReadersDelayTheEndOfTheKeys(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	e.check(f.Close())
+	other, err := e.Reseal(ctx, ResealOptions{}) // is not kept back
+	e.check(err)
+	if other = e.ended(other); other.State != JobDone {
+		t.Errorf("the other job is %+v", other)
+	}
 	e.crash()
 	e.check(e.tryOpen())
 	if jobs := e.Jobs(); jobs[0].State != JobWaiting || !slices.Equal(e.epochs(), []int{1, 2}) {

@@ -20,18 +20,23 @@ func jobDesc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, []string{"fs", "job"}, nil)
 }
 
-// collectJobs tells how far the jobs of a file system are. Those that wait for
-// others to end are left out, as only one is under way.
+// collectJobs tells how far the jobs of a file system are, of each kind all
+// together. Those that others come before are left out.
 func collectJobs(f *node.FileSystem, out chan<- prometheus.Metric) {
 	failed := 0
+	sums := map[string]fsys.Job{}
 	for _, j := range f.Jobs() {
 		switch j.State {
 		case fsys.JobFailed:
 			failed++
 		case fsys.JobRunning, fsys.JobWaiting:
-			for d, v := range map[*prometheus.Desc]int64{jobDone: j.Done, jobTotal: j.Total, jobContents: j.Files, jobBytes: j.Bytes} {
-				out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), f.Name(), j.Kind)
-			}
+			s := sums[j.Kind]
+			sums[j.Kind] = fsys.Job{Done: s.Done + j.Done, Total: s.Total + j.Total, Files: s.Files + j.Files, Bytes: s.Bytes + j.Bytes}
+		}
+	}
+	for kind, s := range sums {
+		for d, v := range map[*prometheus.Desc]int64{jobDone: s.Done, jobTotal: s.Total, jobContents: s.Files, jobBytes: s.Bytes} {
+			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), f.Name(), kind)
 		}
 	}
 	out <- prometheus.MustNewConstMetric(jobsFailed, prometheus.GaugeValue, float64(failed), f.Name())
