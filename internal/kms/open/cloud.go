@@ -1,0 +1,11 @@
+package open
+
+import (
+	"github.com/efs-project/efs/internal/kms/awskms"
+	"github.com/efs-project/efs/internal/kms/gcpkms"
+)
+
+var (
+	_ = add("awskms", awskms.New)
+	_ = add("gcpkms", gcpkms.New)
+)
