@@ -128,15 +128,14 @@ func newBatch(old *batch) *batch {
 
 // Stats counts since the log was opened.
 type Stats struct {
-	Events     uint64        // lines written
-	Syncs      uint64        // that made them durable
-	Bytes      int64         // of them
-	Dropped    uint64        // events that could not be kept
-	Suppressed uint64        // events of unknown callers beyond the rate
-	HeadSeq    uint64        // line of the newest head
-	SinkErrors uint64        // heads that could not be handed on
-	Lag        time.Duration // age of the oldest event that is not durable yet
-	Low        bool          // the volume is full
+	Events     uint64 // lines written
+	Syncs      uint64 // that made them durable
+	Bytes      int64  // of them
+	Dropped    uint64 // events that could not be kept
+	Suppressed uint64 // events of unknown callers beyond the rate
+	HeadSeq    uint64 // line of the newest head
+	SinkErrors uint64 // heads that could not be handed on
+	Low        bool   // the volume is full
 }
 
 // body buffers are taken again.

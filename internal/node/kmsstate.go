@@ -26,10 +26,9 @@ func (n *Node) guarded(name string, kms efs.KMS) *guard.KMS {
 		if s.Ready {
 			n.reopenSoon()
 		}
+		n.kmsChanged(name, s)
 	}
-	if observe := n.cfg.KMS.Observe; observe != nil {
-		o.Observe = func(op, outcome string, took time.Duration) { observe(name, op, outcome, took) }
-	}
+	o.Observe = func(op, outcome string, took time.Duration) { n.observed(name, op, outcome, took) }
 	return guard.New(kms, o)
 }
 

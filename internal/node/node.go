@@ -59,8 +59,9 @@ type Node struct {
 	failed   map[string]error // file systems that could not be opened, and why
 	problems []string         // what did not fit at start
 
-	open  atomic.Pointer[map[string]*FileSystem] // by name; replaced, never changed
-	hooks atomic.Pointer[[]func(fs, user string)]
+	open    atomic.Pointer[map[string]*FileSystem] // by name; replaced, never changed
+	kmsHook atomic.Pointer[KMSObserver]
+	hooks   atomic.Pointer[[]func(fs, user string)]
 }
 
 // New opens the root of cfg: it locks it, and with a starter key initialises

@@ -21,6 +21,9 @@ type metrics struct {
 	sent       prometheus.Counter       // bytes of answers' bodies
 	handshakes *prometheus.CounterVec   // by outcome
 
+	rejected *prometheus.CounterVec // logins, by reason
+	kms      *kmsMetrics
+
 	common, all http.Handler
 
 	mu    sync.RWMutex
@@ -58,7 +61,12 @@ func newMetrics(s *Server) *metrics {
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "efs_handshakes_total",
 			Help: "Signed nonces presented, by outcome."}, []string{"outcome"}),
 	}
+	m.rejected = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "efs_logins_rejected_total",
+		Help: "Logins that were rejected, by reason (docs/errors.md)."}, []string{"reason"})
+	m.kms = newKMSMetrics(s)
+	s.node.OnKMSCall(m.kms.observe)
 	common := prometheus.NewRegistry()
+	common.MustRegister(m.rejected, m.kms, auditCollector{s}, cacheCollector{s}, buildInfo())
 	common.MustRegister(m.requests, m.durations, m.problems, m.received, m.sent, m.handshakes,
 		gauge("efs_http_requests_in_flight", "Requests being answered, watched change feeds apart.", func() float64 { return float64(s.work.Load()) }),
 		gauge("efs_http_connections", "Open connections.", func() float64 { return float64(s.conns.count()) }),
@@ -98,6 +106,9 @@ func (m *metrics) answered(x *exchange, took time.Duration) {
 	of.requests.Inc()
 	if !x.follows { // how long a feed is watched says nothing about the server
 		of.durations.Observe(took.Seconds())
+	}
+	if x.problem != "" && x.route == routeSession && x.r.Method == http.MethodPost {
+		m.rejected.WithLabelValues(x.problem).Inc()
 	}
 	if x.problem != "" {
 		m.problems.WithLabelValues(x.problem).Inc()
@@ -141,7 +152,7 @@ type fsCollector struct{ s *Server }
 var (
 	fsBytes        = fsDesc("efs_fs_bytes", "Bytes of contents, as users see them.")
 	fsFiles        = fsDesc("efs_fs_files", "Files.")
-	fsUp           = fsDesc("efs_fs_up", "1 unless the file system stopped after a failed write.")
+	fsUp           = fsDesc("efs_fs_up", "1 unless the file system could not be opened, or stopped after a failed write.")
 	fsSeq          = fsDesc("efs_fs_change_sequence", "Sequence number of the last change.")
 	fsCommits      = fsDesc("efs_index_commits_total", "Syncs of the index.")
 	fsTransactions = fsDesc("efs_index_transactions_total", "Transactions that these syncs made durable.")
@@ -159,6 +170,9 @@ func (c *fsCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect asks every open file system.
 func (c *fsCollector) Collect(out chan<- prometheus.Metric) {
+	for _, name := range c.s.node.Failed() {
+		out <- prometheus.MustNewConstMetric(fsUp, prometheus.GaugeValue, 0, name)
+	}
 	for _, f := range c.s.node.FileSystems() {
 		send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
 			out <- prometheus.MustNewConstMetric(d, kind, v, f.Name())
@@ -173,6 +187,7 @@ func (c *fsCollector) Collect(out chan<- prometheus.Metric) {
 		send(fsRefused, prometheus.CounterValue, float64(st.Refused))
 		send(fsIndexSize, prometheus.GaugeValue, float64(st.SizeBytes))
 		send(fsIndexFree, prometheus.GaugeValue, float64(st.FreeBytes))
+		collectIndex(f, &st, out)
 		if u, err := f.Usage(c.s.base); err == nil {
 			send(fsBytes, prometheus.GaugeValue, float64(u.Bytes))
 			send(fsFiles, prometheus.GaugeValue, float64(u.Files))
