@@ -140,6 +140,9 @@ func start(ts *testscript.TestScript, neg bool, args []string, key bool) {
 	p.log, p.cmd, p.exit = log, exec.Command(bin, args...), make(chan error, 1)
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = log, log, ts.MkAbs(".")
 	p.cmd.Env = []string{"EFS_ROOT=" + ts.Getenv("EFS_ROOT"), "PATH=" + ts.Getenv("PATH")}
+	if conf := ts.Getenv("SOFTHSM2_CONF"); conf != "" {
+		p.cmd.Env = append(p.cmd.Env, "SOFTHSM2_CONF="+conf)
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	ts.Check(p.cmd.Start())
 	go func(cmd *exec.Cmd, exit chan error) { exit <- cmd.Wait() }(p.cmd, p.exit)
