@@ -165,12 +165,13 @@ func openNode(ctx context.Context, cfg *config.Config, providers map[string]efs.
 		return nil, keyError(err)
 	}
 	n, err := node.New(ctx, node.Config{
-		Root:      cfg.Root,
-		Storage:   node.Storage(cfg.Storage),
-		Key:       key,
-		Providers: providers,
-		Cache:     cache,
-		KMS:       node.KMSConfig{KeyTTL: cfg.KMS.KeyTTL, OutageGrace: cfg.KMS.OutageGrace, Timeout: cfg.KMS.Timeout, DeletionWait: cfg.KMS.DeletionWait},
+		Root:       cfg.Root,
+		Storage:    node.Storage(cfg.Storage),
+		Key:        key,
+		Providers:  providers,
+		Cache:      cache,
+		StarterKMS: cfg.Starter.KMS,
+		KMS:        node.KMSConfig{KeyTTL: cfg.KMS.KeyTTL, OutageGrace: cfg.KMS.OutageGrace, Timeout: cfg.KMS.Timeout, DeletionWait: cfg.KMS.DeletionWait},
 		Audit: node.AuditConfig{Enabled: cfg.Audit.Enabled, Dir: cfg.Audit.Dir, MaxSize: int64(cfg.Audit.MaxSize),
 			Keep: cfg.Audit.Keep, Sinks: cfg.Audit.Sinks},
 		Hostnames:      cfg.Server.Hostnames,

@@ -25,7 +25,11 @@ service. The key is printed this once and kept nowhere: without it, what is
 stored is lost after the next start. Keep copies where the volume is not.
 
 With --shares, not the key is printed but N shares of it, a line each. Any T of
-them open the root (efsctl unseal, once for each share); fewer tell nothing.`,
+them open the root (efsctl unseal, once for each share); fewer tell nothing.
+
+Where a KMS keeps the starter key (starter.kms in the configuration), nothing is
+printed, unless shares or --show-recovery are asked for: without either, a KMS
+that loses its key loses all that is stored.`,
 		Example: "  docker exec efs-server efsctl init\n  efsctl init --shares 5 --threshold 3",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,10 +54,11 @@ them open the root (efsctl unseal, once for each share); fewer tell nothing.`,
 func formFlags(cmd *cobra.Command, form *node.StarterForm) {
 	cmd.Flags().IntVar(&form.Shares, "shares", 0, "print so many shares instead of the key")
 	cmd.Flags().IntVar(&form.Threshold, "threshold", 0, "how many of the shares open the root")
+	cmd.Flags().BoolVar(&form.Show, "show-recovery", false, "print the key also where a KMS keeps it (starter.kms)")
 }
 
 func checkForm(cmd *cobra.Command, form node.StarterForm) error {
-	if form == (node.StarterForm{}) {
+	if form.Shares == 0 && form.Threshold == 0 {
 		return nil
 	}
 	if form.Shares == 0 || form.Threshold == 0 {

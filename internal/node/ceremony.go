@@ -17,26 +17,33 @@ import (
 const shareLife = 15 * time.Minute
 
 // StarterForm says in what form a new starter key is shown: whole, or as so
-// many shares of which Threshold give it back.
+// many shares of which Threshold give it back. Where a KMS keeps the key,
+// nothing is shown unless Show is set or shares are asked for.
 type StarterForm struct {
-	Shares    int `json:"shares,omitempty"` // 0: whole
-	Threshold int `json:"threshold,omitempty"`
+	Shares    int  `json:"shares,omitempty"` // 0: whole
+	Threshold int  `json:"threshold,omitempty"`
+	Show      bool `json:"show,omitempty"` // for recovery without the KMS
 }
 
+func (f StarterForm) whole() bool { return f.Shares == 0 && f.Threshold == 0 }
+
 func (f StarterForm) check() error {
-	if f == (StarterForm{}) {
+	if f.whole() {
 		return nil
 	}
 	return starter.CheckShares(f.Shares, f.Threshold)
 }
 
 // newStarter makes a starter key and what is to be shown of it.
-func (f StarterForm) newStarter(root efs.ID, generation uint32) (lines []string, key *secret.Key, err error) {
+func (n *Node) newStarter(f StarterForm, root efs.ID, generation uint32) (lines []string, key *secret.Key, err error) {
 	text, key, err := starter.Generate()
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a starter key: %w", err)
 	}
-	if f == (StarterForm{}) {
+	switch {
+	case f.whole() && n.cfg.StarterKMS != "" && !f.Show:
+		return nil, key, nil
+	case f.whole():
 		return []string{text}, key, nil
 	}
 	lines, err = starter.Split(key, root, generation, f.Shares, f.Threshold)
@@ -201,7 +208,7 @@ func (n *Node) RotateStarter(ctx context.Context, r StarterRotation, show func(l
 	if len(r.Passphrase) > 0 {
 		found, err = starter.NewPassphrase(r.Passphrase)
 	} else {
-		found.Key, err = n.showStarter(v.box, r.StarterForm, show)
+		found.Key, err = n.showStarter(ctx, v.box, r.StarterForm, show)
 	}
 	if err != nil {
 		return 0, err
@@ -210,6 +217,7 @@ func (n *Node) RotateStarter(ctx context.Context, r StarterRotation, show func(l
 		found.Key.Destroy()
 		return 0, fmt.Errorf("rotating the starter key: %w. The old key is still in force; forget the new one", err)
 	}
+	err = errors.Join(err, n.tidyStarter(v.box.Generation()))
 	n.log.Info("starter key rotated", "number", v.box.Generation())
 	if err != nil {
 		err = fmt.Errorf("rotating the starter key: %w", err)
@@ -217,14 +225,19 @@ func (n *Node) RotateStarter(ctx context.Context, r StarterRotation, show func(l
 	return v.box.Generation(), err
 }
 
-func (n *Node) showStarter(box *starter.Box, f StarterForm, show func([]string) error) (*secret.Key, error) {
-	lines, key, err := f.newStarter(box.RootID(), box.Generation()+1)
+// showStarter makes a starter key that is kept or shown, or both, but not in
+// force.
+func (n *Node) showStarter(ctx context.Context, box *starter.Box, f StarterForm, show func([]string) error) (*secret.Key, error) {
+	lines, key, err := n.newStarter(f, box.RootID(), box.Generation()+1)
 	if err != nil {
 		return nil, err
 	}
-	if err := show(lines); err != nil {
+	if err = n.keepStarter(ctx, key, box.RootID(), box.Generation()+1); err == nil && len(lines) > 0 {
+		err = show(lines)
+	}
+	if err != nil {
 		key.Destroy()
-		return nil, fmt.Errorf("showing the new starter key, which did not come into force: %w", err)
+		return nil, fmt.Errorf("keeping or showing the new starter key, which did not come into force: %w", err)
 	}
 	return key, nil
 }

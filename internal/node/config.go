@@ -33,6 +33,10 @@ type Config struct {
 	// leaves the node waiting or sealed. The node owns it.
 	Key *starter.Found
 
+	// StarterKMS, PROVIDER:KEY of Providers, keeps the starter key: `efsctl init`
+	// has it wrapped, and a start asks for it where Key is nil. "": nobody does.
+	StarterKMS string
+
 	// Providers are the KMSs besides the local one, by the name that policies
 	// use. Whoever opened them closes them, after the node.
 	Providers map[string]efs.KMS

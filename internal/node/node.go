@@ -49,9 +49,10 @@ type Node struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // what runs on ctx
 
-	admin    sync.Mutex    // held by whatever changes state or file systems
-	gathered gathering     // shares of the starter key, while the root is sealed
-	reopen   chan struct{} // holds one where file systems are to be tried again
+	admin    sync.Mutex             // held by whatever changes state or file systems
+	kmsSays  atomic.Pointer[string] // why a KMS does not give the starter key; nil: it was not asked in vain
+	gathered gathering              // shares of the starter key, while the root is sealed
+	reopen   chan struct{}          // holds one where file systems are to be tried again
 
 	mu       sync.RWMutex // guards what follows
 	state    State
@@ -107,6 +108,11 @@ func (n *Node) start(ctx context.Context) error {
 	n.state = StateWaiting
 	if initialised {
 		n.state = StateSealed
+	}
+	if n.cfg.Key == nil && initialised && n.cfg.StarterKMS != "" {
+		n.log.Info("asking the KMS for the starter key", "kms", n.cfg.StarterKMS)
+		n.run(n.unsealByKMS)
+		return nil
 	}
 	if n.cfg.Key == nil {
 		n.log.Info(WaitingHint, "state", n.state, "do", map[State]string{StateWaiting: "efsctl init", StateSealed: "efsctl unseal"}[n.state])
@@ -199,13 +205,18 @@ func (n *Node) InitAs(ctx context.Context, f StarterForm, show func(lines []stri
 		return err
 	}
 	root := efs.NewID()
-	lines, key, err := f.newStarter(root, 1)
+	lines, key, err := n.newStarter(f, root, 1)
 	if err != nil {
 		return err
 	}
-	if err := show(lines); err != nil {
+	if err = n.keepStarter(ctx, key, root, 1); err == nil && len(lines) > 0 {
+		if err = show(lines); err != nil {
+			err = fmt.Errorf("showing the starter key: %w", err)
+		}
+	}
+	if err != nil {
 		key.Destroy()
-		return fmt.Errorf("showing the starter key: %w", err)
+		return err
 	}
 	return n.unlock(context.WithoutCancel(ctx), &starter.Found{Key: key, From: "efsctl init", Root: root})
 }
@@ -355,7 +366,7 @@ func (n *Node) Ready() (ok bool, reasons []string) {
 	if state != StateReady {
 		return false, []string{map[State]string{
 			StateWaiting: "waiting for a starter key: efsctl init",
-			StateSealed:  "sealed: efsctl unseal" + n.shareProgress(),
+			StateSealed:  "sealed: efsctl unseal" + n.shareProgress() + n.kmsTrouble(),
 			StateStopped: "stopped",
 		}[state]}
 	}

@@ -59,6 +59,9 @@ func (n *Node) RotateMaster(ctx context.Context, provider, id string, rewrapOnly
 		return r, err
 	}
 	r.Rewrapped, err = n.secrets().ring.Rewrap(ctx, provider, id, progress)
+	if err == nil {
+		err = n.rewrapStarter(ctx, provider, id)
+	}
 	if err != nil {
 		return r, fmt.Errorf("%w\n%d keys are wrapped anew, all others open as before; `efsctl rotate-kms %s --provider %s --rewrap-only` goes on, and so does the next start",
 			err, r.Rewrapped, id, provider)
