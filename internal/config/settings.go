@@ -72,7 +72,7 @@ var settings = []setting{
 	{"audit.keep", "", "0s", true, "how long it is kept; 0: for ever"},
 	{"audit.sinks", "", []string{}, false, "where its newest head is kept besides: file:/PATH, syslog, syslog:udp://HOST:PORT"},
 
-	{"tracing.endpoint", "", "", false, "URL of an OTLP/HTTP receiver; empty: no traces"},
+	{"tracing.endpoint", "", "", false, "URL of an OTLP/HTTP receiver; empty: no traces. Not sent by this version yet"},
 
 	{"log.level", "log-level", "info", true, "debug, info, warn or error"},
 	{"log.format", "log-format", "text", false, "text or json"},
