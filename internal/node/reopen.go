@@ -9,9 +9,13 @@ import (
 	"github.com/efs-project/efs"
 )
 
-// reopenEvery is how often file systems that could not be opened for want of
-// their KMS are tried again.
-const reopenEvery = 10 * time.Second
+// File systems that could not be opened for want of their KMS are tried again
+// after reopenFirst, then after pauses that double up to reopenLast: a key that
+// somebody disabled may stay so for long.
+const (
+	reopenFirst = 10 * time.Second
+	reopenLast  = time.Minute
+)
 
 // reopenSoon has file systems tried again now.
 func (n *Node) reopenSoon() {
@@ -24,14 +28,18 @@ func (n *Node) reopenSoon() {
 // watchFailed opens file systems whose KMS did not answer, or refused, when
 // the server started, as soon as it lets them.
 func (n *Node) watchFailed(ctx context.Context) {
-	tick := time.NewTicker(reopenEvery)
-	defer tick.Stop()
+	pause := reopenFirst
 	for {
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-timer.C:
+			pause = min(2*pause, reopenLast)
 		case <-n.reopen:
+			timer.Stop()
+			pause = reopenFirst
 		}
 		n.reopenFailed(ctx)
 	}
