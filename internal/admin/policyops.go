@@ -12,14 +12,14 @@ import (
 
 // The operations on how a file system seals and on how much it takes.
 const (
-	opPolicy      = "policy"
+	opPolicy      = "show-policy"
 	opSetPolicy   = "set-policy"
-	opQuotas      = "quotas"
+	opQuotas      = "list-quotas"
 	opSetQuota    = "set-quota"
 	opRetireEpoch = "retire-epoch"
 	opReseal      = "reseal"
-	opJobs        = "jobs"
-	opWaitJob     = "wait-job"
+	opJobs        = "list-jobs"
+	opWaitJob     = "show-job-end"
 	opCancelJob   = "cancel-job"
 )
 
