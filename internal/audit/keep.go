@@ -24,7 +24,8 @@ const sinkTime = 10 * time.Second
 // keeper is what is to be kept outside the log: only the newest of each counts,
 // so whoever is slow holds nobody up.
 type keeper struct {
-	mu      sync.Mutex
+	handing sync.Mutex // held while something is handed on, which others wait for
+	mu      sync.Mutex // guards what follows
 	state   *state
 	head    []byte
 	indexes map[string][]byte // newest head of the index of each file system
@@ -81,6 +82,8 @@ func (l *Log) runKeeper(stopped <-chan struct{}) {
 // the next head makes good for it.
 func (l *Log) handOn() {
 	k := &l.keeper
+	k.handing.Lock()
+	defer k.handing.Unlock()
 	k.mu.Lock()
 	s, head := k.state, k.head
 	lines := slices.Collect(maps.Values(k.indexes))

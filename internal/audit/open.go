@@ -44,7 +44,7 @@ func Open(box Box, o Options) (*Log, error) {
 		wake:      make(chan struct{}, 1), stop: make(chan struct{}), soon: time.NewTimer(time.Hour)}
 	l.soon.Stop()
 	l.KeepFor(o.KeepAge)
-	l.keeper = keeper{indexes: make(map[string][]byte), work: make(chan struct{}, 1)}
+	l.keeper.indexes, l.keeper.work = make(map[string][]byte), make(chan struct{}, 1)
 	notes, err := l.recover()
 	if err != nil {
 		seed.Destroy()
