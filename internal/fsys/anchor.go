@@ -60,6 +60,7 @@ func (fs *FS) checkAnchor(ctx context.Context) error {
 	if !fs.o.AcceptRollback {
 		return fmt.Errorf("%w: the index of file system '%s' %s", efs.ErrRolledBack, fs.o.Name, why)
 	}
+	fs.rolledBack = true
 	fs.log.Warn("going on with an index that does not fit its anchor, as asked", "why", why)
 	if err := fs.o.Anchor.ResetAnchor(ctx, h); err != nil {
 		return fmt.Errorf("anchoring the head of the index: %w", err)

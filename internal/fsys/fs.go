@@ -35,6 +35,8 @@ type FS struct {
 	unitsKnown
 	erasing erasing // what is under way with erasure units
 
+	rolledBack bool // the index was put back from the past, and that accepted
+
 	accounting sync.RWMutex // held for reading by transactions, for writing by who changes quotas
 	quotas     atomic.Pointer[quotas]
 
@@ -182,7 +184,7 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs.work.start(fs, leftovers)
+	fs.work.start(fs, leftovers, fs.now())
 	return fs, nil
 }
 

@@ -3,8 +3,10 @@ package fsys
 import (
 	"bytes"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/record"
@@ -338,4 +340,52 @@ func TestLabelsAreForgottenWithTheirUnit(t *testing.T) {
 			t.Errorf("label of %q, after patient 1 was forgotten: %v", path, err)
 		}
 	}
+}
+
+func TestAKeyWhoseUnitWasNeverMadeIsDestroyedAtStart(t *testing.T) {
+	e := newEnv(t, patients)
+	e.put("patients/1/f", nil)
+	orphan := must(e.keys.CreateUnit(ctx)) // killed before the directory's transaction
+	used := e.unitAt("patients/1")
+	gone := func(id efs.ID) bool { _, err := e.keys.Unit(id); return errors.Is(err, efs.ErrForgotten) }
+	e.reopen()
+	for end := time.Now().Add(20 * time.Second); !gone(orphan) && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	}
+	if !gone(orphan) || gone(used) {
+		t.Errorf("destroyed: the orphan %t, the one in use %t", gone(orphan), gone(used))
+	}
+	e.holds("patients/1/f", nil)
+}
+
+func TestAnIndexFromThePastCostsNoKey(t *testing.T) {
+	e := newEnv(t, patients)
+	e.put("patients/1/f", nil)
+	e.close()
+	backup := t.TempDir()
+	copyTree(t, e.path("index.db"), filepath.Join(backup, "index.db"))
+	e.check(e.tryOpen())
+	e.put("patients/2/f", nil)
+	two := e.unitAt("patients/2")
+	e.close()
+	copyTree(t, filepath.Join(backup, "index.db"), e.path("index.db"))
+	e.check(e.tryOpen(func(o *Options) { o.AcceptRollback = true }))
+	for range 2 {
+		for end := time.Now().Add(20 * time.Second); e.swept() == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		}
+		e.reopen()
+	}
+	if _, err := e.keys.Unit(two); err != nil {
+		t.Errorf("the key of a unit that a newer index has: %v", err)
+	}
+}
+
+// swept is the time of the last comparison of keys with records.
+func (e *env) swept() int64 {
+	recs, err := e.o.Index.Get(ctx, efs.Key{Space: efs.SpaceMeta, Bytes: []byte{metaSwept}})
+	e.check(err)
+	var s swept
+	if recs[0].Version != 0 {
+		e.check(e.open(efs.SpaceMeta, []byte{metaSwept}, recs[0].Sealed, &s))
+	}
+	return s.Until
 }

@@ -56,8 +56,8 @@ func (w *work) init() {
 }
 
 // start begins the background work of fs. leftovers are blobs that were found
-// where new blobs lie.
-func (w *work) start(fs *FS, leftovers []efs.ID) {
+// where new blobs lie; it begins at the given time.
+func (w *work) start(fs *FS, leftovers []efs.ID, began int64) {
 	w.wg.Go(func() { fs.every(anchorEvery, "anchoring the head", fs.setAnchor) })
 	w.wg.Go(func() { fs.every(trimEvery, "trimming the change log", fs.trim) })
 	w.wg.Go(func() { fs.every(purgeEvery, "purging the quarantine", fs.purge) })
@@ -69,6 +69,7 @@ func (w *work) start(fs *FS, leftovers []efs.ID) {
 		fs.report("settling blobs of the last run", fs.settleLeftovers(w.ctx, leftovers))
 		close(w.begun)
 		fs.report("forgetting what was to be forgotten", fs.forgetAll(w.ctx))
+		fs.report("destroying keys of units that were not made", fs.sweepUnits(w.ctx, began))
 		fs.houseKeeping()
 	})
 }
