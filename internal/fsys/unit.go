@@ -75,7 +75,7 @@ func (fs *FS) unitByTag(tag [record.TagSize]byte) (*unit, error) {
 		return nil, err
 	}
 	if u, ok := fs.units.Get(k.ID()); ok {
-		return u, u.live()
+		return u, nil // live, or its tag would have been refused
 	}
 	return fs.readyUnit(k)
 }
