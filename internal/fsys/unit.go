@@ -12,7 +12,7 @@ import (
 )
 
 // unitCacheSize is how many erasure units' keys are kept ready.
-const unitCacheSize = 2048
+const unitCacheSize = 1 << 14
 
 // The purposes of an erasure unit's roots.
 const (
@@ -82,9 +82,6 @@ func (fs *FS) unitByTag(tag [record.TagSize]byte) (*unit, error) {
 
 func (fs *FS) readyUnit(k *keyring.Unit) (*unit, error) {
 	fail := func(err error) (*unit, error) { return nil, fmt.Errorf("erasure unit %s: %w", k.ID(), err) }
-	if err := k.Live(); err != nil {
-		return fail(err)
-	}
 	root, err := k.Root(unitRecords)
 	if err != nil {
 		return fail(err)

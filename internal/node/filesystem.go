@@ -69,6 +69,7 @@ func (p *parts) options(n *Node, rec fsRecord) fsys.Options {
 	if n.cfg.Cache != nil {
 		p.cache = n.cfg.Cache.For(rec.ID, p.keys.Live)
 		o.Cache = p.cache
+		o.OnForget = func([]efs.ID) { p.cache.Clear() }
 	}
 	return o
 }
