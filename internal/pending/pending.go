@@ -6,7 +6,6 @@ package pending
 import (
 	_ "cloud.google.com/go/kms/apiv1/kmspb"
 	_ "github.com/cloudflare/circl/secretsharing"
-	_ "github.com/go-viper/mapstructure/v2"
 	_ "github.com/hashicorp/vault/api"
 	_ "github.com/hashicorp/vault/api/auth/approle"
 	_ "github.com/hashicorp/vault/api/auth/kubernetes"
