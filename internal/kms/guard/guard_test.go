@@ -313,7 +313,7 @@ func TestFirstCallFails(t *testing.T) {
 	})
 }
 
-// A first caller that leaves is followed by another.
+// A first caller that leaves is followed by one other, not by all.
 func TestFirstCallerLeaves(t *testing.T) {
 	guarded(t, Options{}, func(t *testing.T, r *remote, g *KMS) {
 		r.set(gone)
@@ -327,18 +327,24 @@ func TestFirstCallerLeaves(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { wantError(t, "the one that leaves", unwrap(ctx, g), context.Canceled) })
 		synctest.Wait()
-		r.set(nil)
-		wg.Go(func() {
-			if err := unwrap(t.Context(), g); err != nil {
-				t.Errorf("the next: %v", err)
-			}
+		r.set(func(context.Context) error {
+			time.Sleep(50 * time.Millisecond)
+			return nil
 		})
+		for range 5 {
+			wg.Go(func() {
+				if err := unwrap(t.Context(), g); err != nil {
+					t.Errorf("one that waited: %v", err)
+				}
+			})
+		}
 		synctest.Wait()
 		cancel()
-		wg.Wait()
-		if err := unwrap(t.Context(), g); err != nil {
-			t.Errorf("after both: %v", err)
+		synctest.Wait()
+		if n := r.running.Load(); n != 1 {
+			t.Errorf("%d calls follow the one that left", n)
 		}
+		wg.Wait()
 	})
 }
 
