@@ -1,6 +1,8 @@
 // Package vault_test tests the providers vault and vault-kv against a real
 // Vault, run in the test's own process: its core, its Transit and KV engines,
-// its AppRole and Kubernetes logins, and its HTTP handler behind TLS.
+// its AppRole and Kubernetes logins, and its HTTP handler behind TLS. Vault's
+// server is under the Business Source License: it is linked here, into tests,
+// and into nothing that is shipped.
 package vault_test
 
 import (

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -82,8 +83,12 @@ secret_id_file = %q
 	if err := read(); err != nil {
 		t.Error(err)
 	}
-	if strings.Contains(s.Log(), v.Root.Token()) {
-		t.Error("a token is in the log")
+	secretID, err := os.ReadFile(c.SecretIDFile)
+	if err != nil || !strings.HasPrefix(v.Root.Token(), "hvs.") {
+		t.Fatalf("tokens begin in another way: %v", err)
+	}
+	if log := s.Log(); strings.Contains(log, "hvs.") || strings.Contains(log, string(secretID)) {
+		t.Error("a token or the secret id is in the log")
 	}
 }
 
