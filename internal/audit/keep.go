@@ -25,6 +25,9 @@ const sinkTime = 10 * time.Second
 // so whoever is slow holds nobody up.
 type keeper struct {
 	handing sync.Mutex // held while something is handed on, which others wait for
+	unsent  []byte     // newest head that the sinks do not have; guarded by handing
+	sent    time.Time  // when they last got something; guarded by handing
+
 	mu      sync.Mutex // guards what follows
 	state   *state
 	head    []byte
@@ -57,18 +60,22 @@ func (k *keeper) signal() {
 }
 
 // rest is the least time between two rounds of keeping: each syncs files of its
-// own.
+// own. Sinks get heads no more often than they are due by time.
 const rest = 2 * time.Second
 
 // runKeeper hands on what is to be kept until stopped, then the last of it.
 func (l *Log) runKeeper(stopped <-chan struct{}) {
+	late := time.NewTicker(l.o.HeadEvery)
+	defer late.Stop()
 	for {
 		select {
 		case <-l.keeper.work:
-			l.handOn()
+			l.handOn(false)
 			l.retain()
+		case <-late.C: // what was not yet due when nothing more came
+			l.handOn(false)
 		case <-stopped:
-			l.handOn()
+			l.handOn(true)
 			return
 		}
 		select {
@@ -78,17 +85,15 @@ func (l *Log) runKeeper(stopped <-chan struct{}) {
 	}
 }
 
-// handOn keeps the newest state and heads. What fails is logged and counted;
-// the next head makes good for it.
-func (l *Log) handOn() {
+// handOn keeps the newest state and heads; the sinks get theirs when it is time,
+// or now. What fails is logged and counted; the next head makes good for it.
+func (l *Log) handOn(now bool) {
 	k := &l.keeper
 	k.handing.Lock()
 	defer k.handing.Unlock()
 	k.mu.Lock()
 	s, head := k.state, k.head
-	lines := slices.Collect(maps.Values(k.indexes))
 	k.state, k.head = nil, nil
-	clear(k.indexes)
 	k.mu.Unlock()
 	if s != nil {
 		if err := s.keep(l.box); err != nil {
@@ -102,8 +107,28 @@ func (l *Log) handOn() {
 				l.sinkFailed("keyring", err)
 			}
 		}
-		lines = append(lines, head)
+		k.unsent = head
 	}
+	if now || time.Since(k.sent) >= l.o.HeadEvery {
+		l.sendHeads()
+	}
+}
+
+// sendHeads gives the sinks what is new to them. Called with handing held.
+func (l *Log) sendHeads() {
+	k := &l.keeper
+	k.mu.Lock()
+	lines := slices.Collect(maps.Values(k.indexes))
+	clear(k.indexes)
+	k.mu.Unlock()
+	if k.unsent != nil {
+		lines = append(lines, k.unsent)
+		k.unsent = nil
+	}
+	if len(lines) == 0 {
+		return
+	}
+	k.sent = time.Now()
 	for _, sink := range l.o.Sinks {
 		for _, line := range lines {
 			ctx, cancel := context.WithTimeout(context.Background(), sinkTime)

@@ -39,7 +39,7 @@ func (l *Log) SignHead(ctx context.Context) ([]byte, error) {
 	if head == nil {
 		return nil, fmt.Errorf("the head of an audit log without lines: %w", efs.ErrNotFound)
 	}
-	l.handOn()
+	l.handOn(true)
 	return bytes.TrimRight(head, "\n"), nil
 }
 

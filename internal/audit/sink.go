@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,25 +49,50 @@ func (s *FileSink) PutHead(_ context.Context, line []byte) error {
 	return nil
 }
 
-// Heads returns the lines that were kept, oldest first; none if the file is
-// not there. Their signatures are for the caller to check.
+// recent is how much of the end of its file a sink reads back, bytes: some
+// thousand heads.
+const recent = 1 << 20
+
+// Heads returns the last lines that were kept, oldest first; none if the file
+// is not there. Their signatures are for the caller to check.
 func (s *FileSink) Heads() ([][]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return ReadHeads(s.path)
-}
-
-// ReadHeads reads the lines of a file of heads; none if it is not there.
-func ReadHeads(path string) ([][]byte, error) {
-	b, err := os.ReadFile(path)
+	f, err := os.Open(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading kept heads: %w", err)
 	}
-	var out [][]byte
-	in := bufio.NewScanner(bytes.NewReader(b))
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading kept heads: %w", err)
+	}
+	off := max(0, info.Size()-recent)
+	heads, err := readHeads(io.NewSectionReader(f, off, recent))
+	if off > 0 && len(heads) > 0 {
+		heads = heads[1:] // it may have lost its beginning
+	}
+	return heads, err
+}
+
+// ReadHeads reads the lines of a file of heads; none if it is not there.
+func ReadHeads(path string) ([][]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading kept heads: %w", err)
+	}
+	defer f.Close()
+	return readHeads(f)
+}
+
+func readHeads(r io.Reader) (out [][]byte, err error) {
+	in := bufio.NewScanner(r)
 	in.Buffer(nil, maxLine)
 	for in.Scan() {
 		if len(bytes.TrimSpace(in.Bytes())) > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,6 +33,20 @@ func TestAFileKeepsTheHeadsOfLogAndIndexes(t *testing.T) {
 	must(t, err)
 	if r := w.good(func(c *Check) { c.Heads = heads }); r.Kept != 1 {
 		t.Errorf("%+v of %d", r, len(heads))
+	}
+}
+
+func TestTheEndOfALongFileOfHeadsIsRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "heads")
+	line := strings.Repeat("x", 999) + "\n"
+	must(t, os.WriteFile(path, []byte(strings.Repeat(line, 3000)+"last\n"), 0o600))
+	heads, err := NewFileSink(path).Heads()
+	must(t, err)
+	if len(heads) != 1049 || string(heads[0]) != line || string(heads[len(heads)-1]) != "last\n" {
+		t.Errorf("%d heads", len(heads))
+	}
+	if all, err := ReadHeads(path); err != nil || len(all) != 3001 {
+		t.Errorf("%d heads of all, %v", len(all), err)
 	}
 }
 
