@@ -142,6 +142,9 @@ func requestInput(doc *openapi3.T, r *http.Request) *openapi3filter.RequestValid
 			key = "/data/"
 		}
 	}
+	if t.route == routeChanges && t.fs != "" {
+		key = objectsPrefix + "{fs}/changes"
+	}
 	item := doc.Paths.Value(key)
 	if item == nil || item.GetOperation(r.Method) == nil {
 		return nil
