@@ -32,12 +32,16 @@ func (fs *FS) endForget(ctx context.Context, id efs.ID, job *forgetting) ([]byte
 		return nil, fmt.Errorf("key of receipts: %w", err)
 	}
 	defer clear(key)
+	copies, err := fs.keyCopies()
+	if err != nil {
+		return nil, err
+	}
 	document, err := receipt.Sign(&receipt.Receipt{
 		Format: receipt.Format, ID: id, FS: fs.o.ID, Directory: job.Dir, Units: job.Units, Subject: job.Subject,
 		By: job.User, Reason: job.Reason,
 		Requested: time.UnixMicro(job.Begun).UTC(), Destroyed: fs.o.Clock().UTC().Truncate(time.Microsecond),
 		Files: job.Files, Directories: job.Dirs, Bytes: job.Bytes, Outside: job.Outside, Damaged: job.Damaged,
-		KeyCopies: fs.keyCopies(), NotReached: notReached,
+		KeyCopies: copies, NotReached: notReached,
 	}, key)
 	if err != nil {
 		return nil, err
@@ -56,18 +60,22 @@ func (fs *FS) endForget(ctx context.Context, id efs.ID, job *forgetting) ([]byte
 }
 
 // keyCopies says what is known of copies of the key store.
-func (fs *FS) keyCopies() (c receipt.KeyCopies) {
+func (fs *FS) keyCopies() (c receipt.KeyCopies, err error) {
 	if fs.o.KeyCopies == nil {
-		return c
+		return c, nil
 	}
-	for _, expires := range fs.o.KeyCopies() {
+	all, err := fs.o.KeyCopies()
+	if err != nil {
+		return c, fmt.Errorf("copies of the key store: %w", err)
+	}
+	for _, expires := range all {
 		c.Known++
 		c.Never = c.Never || expires.IsZero()
 		if expires.After(c.Last) {
 			c.Last = expires.UTC()
 		}
 	}
-	return c
+	return c, nil
 }
 
 // Receipts returns the signed receipts of all that was forgotten, oldest first.

@@ -72,9 +72,9 @@ type Options struct {
 	Clock          func() time.Time // nil: time.Now
 	LogLimit       int64            // changes kept in the log; 0: DefaultLogLimit
 
-	SignReceipt ReceiptKey           // of what is forgotten; nil: nothing can be
-	KeyCopies   func() []time.Time   // when the known copies of the key store expire, zero: never; nil: none is known
-	OnForget    func(units []efs.ID) // drops what is kept of erasure units elsewhere; nil: nothing is
+	SignReceipt ReceiptKey                  // of what is forgotten; nil: nothing can be
+	KeyCopies   func() ([]time.Time, error) // when the known copies of the key store expire, zero: never; nil: none is known
+	OnForget    func(units []efs.ID)        // drops what is kept of erasure units elsewhere; nil: nothing is
 
 	names namesLimits // zero: defaultNames
 }

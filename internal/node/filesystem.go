@@ -64,7 +64,7 @@ func (p *parts) options(n *Node, rec fsRecord) fsys.Options {
 		Anchor:         n.anchor(rec.Name),
 		AcceptRollback: slices.Contains(n.cfg.AcceptRollback, rec.Name),
 		Logger:         n.log, Clock: n.clock,
-		SignReceipt: n.signReceipts,
+		SignReceipt: n.signReceipts, KeyCopies: n.keyCopies,
 	}
 	if n.cfg.Cache != nil {
 		p.cache = n.cfg.Cache.For(rec.ID, p.keys.Live)

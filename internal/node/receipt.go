@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/starter"
@@ -59,4 +60,18 @@ func (n *Node) signReceipts() (ed25519.PrivateKey, error) {
 		return nil, efs.ErrSealed
 	}
 	return receiptKey(v.box)
+}
+
+// keyCopies tells when the backups of the key store expire that the server
+// knows of.
+func (n *Node) keyCopies() (expire []time.Time, err error) {
+	v := n.secrets()
+	if v == nil {
+		return nil, efs.ErrSealed
+	}
+	all, err := v.ring.Copies()
+	for _, c := range all {
+		expire = append(expire, c.Expires)
+	}
+	return expire, err
 }
