@@ -48,7 +48,7 @@ func TestDocumentedPolicies(t *testing.T) {
 					left[without] = ""
 				}
 				s.Policy("tried", strings.Join(left, "\n"))
-				token := s.Token(10*time.Second, "tried")
+				token := s.Token(time.Hour, "tried")
 				k := openWith(t, s, vaultconn.Config{Address: s.URL, CAFile: s.CAFile, Auth: "token", TokenFile: file(t, "token", token)})
 				err := use(t, k)
 				switch {
