@@ -126,7 +126,7 @@ func rootCommand() *cobra.Command {
 		c.limitCommand(), c.kmsCommand(),
 		c.grantCommand(), c.revokeGrantCommand(), c.listGrantsCommand(),
 		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
-		c.rotateCommand(), c.rotateKMSCommand(), c.rotateStarterCommand(), c.rotateJWTCommand(),
+		c.rotateCommand(), c.rotateKMSCommand(), c.rotateStarterCommand(), c.rotateJWTCommand(), c.rotateCACommand(),
 		c.backupKeysCommand(), c.restoreKeysCommand(),
 		c.forgetCommand(), c.receiptsCommand(), c.receiptKeyCommand(), c.verifyReceiptCommand(),
 		c.policyCommand(), c.quotaCommand(), c.retireEpochCommand(), c.resealCommand(), c.jobsCommand(),

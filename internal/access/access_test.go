@@ -122,7 +122,7 @@ func TestJudge(t *testing.T) {
 		"of a deleted user":        {gone.Certificate, ErrCertificateUnknown},
 		"revoked":                  {revoked.Certificate, ErrCertificateRevoked},
 		"self-made, same name":     {selfMade(t), ErrCertificateUnknown},
-		"the authority's own":      {d.ca.Certificate(), ErrCertificateUnknown},
+		"the authority's own":      {d.authority().Certificate(), ErrCertificateUnknown},
 		"same key, other contents": {reissued(t, d, issued), ErrCertificateUnknown},
 	} {
 		if _, err := d.Judge(ctx, c.cert); !errors.Is(err, c.want) {
@@ -158,7 +158,7 @@ func selfMade(t *testing.T) *x509.Certificate {
 // noted: as one would be that somebody made with a stolen authority key.
 func reissued(t *testing.T, d *Directory, like *Issued) *x509.Certificate {
 	t.Helper()
-	_, cert, err := d.ca.IssueClient("user-data", "app1", like.Certificate.PublicKey, pki.ClientTTL)
+	_, cert, err := d.authority().IssueClient("user-data", "app1", like.Certificate.PublicKey, pki.ClientTTL)
 	if err != nil {
 		t.Fatal(err)
 	}

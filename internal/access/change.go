@@ -82,11 +82,12 @@ func (d *Directory) issue(user string, tlsKey crypto.PublicKey) (*Issued, error)
 		}
 		tlsKey, keyPEM = signer.Public(), text
 	}
-	certPEM, cert, err := d.ca.IssueClient(d.fs, user, tlsKey, pki.ClientTTL)
+	ca := d.authority()
+	certPEM, cert, err := ca.IssueClient(d.fs, user, tlsKey, pki.ClientTTL)
 	if err != nil {
 		return nil, err
 	}
-	return &Issued{Bundle: pki.Bundle(certPEM, keyPEM, d.ca.PEM()), Certificate: cert}, nil
+	return &Issued{Bundle: pki.Bundle(certPEM, keyPEM, ca.PEM()), Certificate: cert}, nil
 }
 
 // Renew issues a further client certificate to a user for the public key of a

@@ -60,7 +60,7 @@ type Store interface {
 type Directory struct {
 	fs    string
 	store Store
-	ca    *pki.CA
+	cas   atomic.Pointer[authorities]
 	now   func() time.Time
 	gen   atomic.Uint64
 
@@ -116,21 +116,12 @@ func Create(ctx context.Context, fs string, store Store) (*Directory, error) {
 
 // Open reads authority and users of a file system from its store.
 func Open(ctx context.Context, fs string, store Store) (*Directory, error) {
-	value, _, err := store.AccessGet(ctx, kindCA, caUsers)
+	cas, err := openCA(ctx, fs, store)
 	if err != nil {
-		return nil, fmt.Errorf("reading the certificate authority of %s: %w", fs, err)
+		return nil, err
 	}
-	defer clear(value)
-	var rec caRecord
-	if err := detcbor.Unmarshal(value, &rec); err != nil || rec.Format != recordVersion {
-		return nil, fmt.Errorf("certificate authority of %s cannot be read: %w", fs, efs.ErrDamaged)
-	}
-	defer clear(rec.Key)
-	ca, err := pki.LoadCA(rec.Cert, rec.Key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate authority of %s cannot be read: %w", fs, efs.ErrDamaged)
-	}
-	d := &Directory{fs: fs, store: store, ca: ca, now: time.Now, logger: slog.New(slog.DiscardHandler)}
+	d := &Directory{fs: fs, store: store, now: time.Now, logger: slog.New(slog.DiscardHandler)}
+	d.cas.Store(cas)
 	if err := d.loadLimits(ctx); err != nil {
 		return nil, err
 	}
@@ -209,7 +200,7 @@ func (d *Directory) FS() string { return d.fs }
 
 // CA returns the authority's certificate, PEM: what a TLS terminator in front
 // of EFS asks clients for.
-func (d *Directory) CA() []byte { return d.ca.PEM() }
+func (d *Directory) CA() []byte { return d.caPEM() }
 
 // Generation changes whenever a verdict of Judge might: whoever remembers one
 // remembers the generation with it.
@@ -234,7 +225,7 @@ func (d *Directory) Judge(_ context.Context, cert *x509.Certificate) (user strin
 		return "", ErrCertificateExpired
 	case known:
 		return h.user, nil
-	case now.After(cert.NotAfter) && d.ca.Signed(cert):
+	case now.After(cert.NotAfter) && d.signed(cert):
 		return "", ErrCertificateExpired
 	}
 	return "", ErrCertificateUnknown

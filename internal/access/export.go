@@ -97,7 +97,7 @@ func (d *Directory) CheckExport(systemDir string) (problems []string) {
 func (d *Directory) exportFiles() map[string][]byte {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	files := map[string][]byte{caFile: d.ca.PEM()}
+	files := map[string][]byte{caFile: d.caPEM()}
 	for name, m := range d.users {
 		maps.Copy(files, userFiles(name, m.user))
 	}

@@ -36,6 +36,25 @@ func rotateJWT(ctx context.Context, s *Server, _ *stream, _ none) (any, error) {
 	return none{}, s.node.RotateJWT(ctx)
 }
 
+// RotateCARequest asks for another authority: for the client certificates of
+// a file system or of efs.ServerRealm, or for the server's own certificate.
+type RotateCARequest struct {
+	FS      string        `json:"fs,omitempty"` // "": the server's own
+	Overlap time.Duration `json:"overlap,omitempty"`
+}
+
+func rotateCA(ctx context.Context, s *Server, _ *stream, r RotateCARequest) (any, error) {
+	if r.FS == "" {
+		return s.node.RotateServerCA(ctx, r.Overlap)
+	}
+	return s.node.RotateCA(ctx, r.FS)
+}
+
+// RotateCA makes another certificate authority.
+func (c *Client) RotateCA(ctx context.Context, r RotateCARequest) (node.CARotation, error) {
+	return call[node.CARotation](ctx, c, opRotateCA, r)
+}
+
 // BackupKeys has the server write a sealed copy of keys.db.
 func (c *Client) BackupKeys(ctx context.Context, r BackupKeysRequest) (keyring.Copy, error) {
 	return call[keyring.Copy](ctx, c, opBackupKeys, r)

@@ -55,6 +55,7 @@ var operations = map[string]operation{
 
 	opRotateStarter: typed(rotateStarter),
 	opRotateJWT:     typed(rotateJWT),
+	opRotateCA:      typed(rotateCA),
 	opBackupKeys:    typed(backupKeys),
 	opRestoreKeys:   typed(restoreKeys),
 	opKeyCopies:     typed(keyCopies),

@@ -102,6 +102,7 @@ const (
 
 	opRotateStarter = "rotate-starter-key"
 	opRotateJWT     = "rotate-jwt"
+	opRotateCA      = "rotate-ca"
 	opBackupKeys    = "backup-keys"
 	opRestoreKeys   = "restore-keys"
 	opKeyCopies     = "key-copies"

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,21 +41,30 @@ type serverTLS struct {
 	box     *starter.Box
 	clock   func() time.Time
 	current atomic.Pointer[tls.Certificate]
-	ca      *pki.CA
+
+	mu     sync.Mutex // guards what follows
+	ca     *pki.CA
+	former *formerAuthority // nil: none
 }
 
 func openServerTLS(cfg *Config, box *starter.Box, clock func() time.Time) (*serverTLS, error) {
 	t := &serverTLS{cfg: cfg, box: box, clock: clock}
-	ca, err := loadOrMakeCA(box, "server-ca", func() ([]byte, []byte, error) { return pki.NewServerCA("EFS server authority") })
+	ca, err := loadOrMakeCA(box, "server-ca", newServerCA)
 	if err != nil {
 		return nil, fmt.Errorf("the server's certificate authority: %w", err)
 	}
 	t.ca = ca
+	if t.former, err = loadFormer(box, ca); err != nil {
+		return nil, fmt.Errorf("the server's former certificate authority: %w", err)
+	}
 	return t, t.refresh()
 }
 
-// refresh puts the certificate in place that is to be shown from now on.
+// refresh puts the certificate in place that is to be shown from now on: of
+// the former authority as long as that is to be shown.
 func (t *serverTLS) refresh() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.cfg.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(t.cfg.TLSCert, t.cfg.TLSKey)
 		if err != nil {
@@ -98,7 +108,7 @@ func (t *serverTLS) stored() *tls.Certificate {
 // that is wanted, and has a third of its life before it.
 func (t *serverTLS) fits(cert *x509.Certificate) bool {
 	third := cert.NotAfter.Sub(cert.NotBefore) / 3
-	if !t.ca.Signed(cert) || t.clock().After(cert.NotAfter.Add(-third)) {
+	if !t.ca.Signed(cert) && !t.former.signs(cert, t.clock()) || t.clock().After(cert.NotAfter.Add(-third)) {
 		return false
 	}
 	for _, host := range t.hosts() {
@@ -172,7 +182,7 @@ func (t *serverTLS) export() (problems []string) {
 		if err == nil && bytes.Equal(there, files[name]) {
 			continue
 		}
-		if err == nil && name == "ca.crt" {
+		if err == nil && name == "ca.crt" && !t.wrote(there) {
 			problems = append(problems, fmt.Sprintf("%s was not what this server wrote: replaced by the right one; check clients that were given a copy", path))
 		}
 		if err := atomicfile.Write(path, files[name], 0o644); err != nil {
@@ -186,7 +196,13 @@ func (t *serverTLS) export() (problems []string) {
 // certificate's chain beyond its first, or itself where it stands alone.
 func (t *serverTLS) caPEM() []byte {
 	if t.cfg.TLSCert == "" {
-		return t.ca.PEM()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		out := t.ca.PEM()
+		if t.former != nil && t.clock().Before(t.former.until) {
+			out = append(out, pki.EncodeCertificate(t.former.cert)...)
+		}
+		return out
 	}
 	chain := t.current.Load().Certificate
 	if len(chain) > 1 {
