@@ -303,9 +303,12 @@ func (fs *FS) countForgotten(ctx context.Context, job *forgetting, dir efs.ID, i
 	})
 }
 
-// forgetAll brings all forgettings to their end that an earlier run began.
+// forgetAll brings all forgettings to their end that an earlier run began, or
+// that failed. While one is under way it does nothing.
 func (fs *FS) forgetAll(ctx context.Context) error {
-	fs.erasing.forgetting.Lock()
+	if !fs.erasing.forgetting.TryLock() {
+		return nil
+	}
 	defer fs.erasing.forgetting.Unlock()
 	return fs.scan(ctx, efs.SpaceMeta, []byte{metaForget}, scanPage, func(r *efs.Record) error {
 		var job forgetting

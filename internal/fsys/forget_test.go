@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -406,4 +407,38 @@ func TestForgettingBesideWriters(t *testing.T) {
 	}
 	e.idle()
 	e.clean()
+}
+
+func TestAForgettingThatFailedIsTriedAgain(t *testing.T) {
+	var fail atomic.Bool
+	fail.Store(true)
+	e := newEnv(t, patients, signed, func(e *env) {
+		sign := e.wrap
+		e.wrap = func(o *Options) {
+			sign(o)
+			o.KeyCopies = func() ([]time.Time, error) {
+				if fail.Load() {
+					return nil, efs.ErrUnavailable
+				}
+				return []time.Time{time.Unix(2e9, 0), time.Unix(1e9, 0)}, nil
+			}
+		}
+	})
+	e.put("patients/1/f", data(1, blobSize))
+	_, err := e.Forget(ctx, Who{}, "patients/1", "")
+	e.refused("without its last step", err, efs.ErrUnavailable)
+	e.missing("patients/1")
+	fail.Store(false)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		e.work.kick()
+		if all := must(e.Receipts(ctx)); len(all) == 1 {
+			r, _, err := receipt.Verify(all[0])
+			e.check(err)
+			if k := r.KeyCopies; k.Known != 2 || k.Never || k.Last.Unix() != 2e9 {
+				t.Errorf("copies of keys: %+v", k)
+			}
+			return
+		}
+	}
+	t.Fatal("it is not brought to its end")
 }

@@ -130,6 +130,7 @@ func (fs *FS) houseKeeping() {
 		if fs.o.Index.Err() != nil {
 			return // nothing can be changed any more
 		}
+		fs.report("forgetting what was to be forgotten", fs.forgetAll(fs.work.ctx))
 		fs.work.keeping.Lock()
 		fs.report("settling blobs", fs.settleBlobs(fs.work.ctx))
 		fs.report("emptying deleted directories", fs.reap(fs.work.ctx))
