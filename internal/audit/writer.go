@@ -101,8 +101,11 @@ func (l *Log) flush(headDue bool) {
 	l.mu.Lock()
 	b, failed := l.batch, l.failed
 	l.batch = newBatch(l.w.spent)
-	dropped, suppressed := l.dropped, l.suppressed
-	l.dropped, l.suppressed = 0, 0
+	var dropped, suppressed uint64
+	if !l.low { // what is left of a full volume is for deletions
+		dropped, suppressed = l.dropped, l.suppressed
+		l.dropped, l.suppressed = 0, 0
+	}
 	headWanted := l.headWanted
 	l.headWanted = false
 	l.mu.Unlock()

@@ -59,7 +59,9 @@ func (x *exchange) admitted() error {
 	if log == nil || !x.changing() || x.route == routeSession && x.r.Method == http.MethodDelete {
 		return nil
 	}
-	if err := log.Admit(x.r.Method == http.MethodDelete); err != nil {
+	// Whoever is to make room must be able to log in.
+	room := x.r.Method == http.MethodDelete || x.route == routeSession || x.route == routeRenew
+	if err := log.Admit(room); err != nil {
 		return &problem{kind: auditUnavailable, cause: err, retry: 10, detail: "Nothing was changed, since it could not be recorded. The operator must look at the volume of the audit log."}
 	}
 	log.Begin()
