@@ -5,7 +5,6 @@ package pending
 
 import (
 	_ "cloud.google.com/go/kms/apiv1/kmspb"
-	_ "github.com/cloudflare/circl/secretsharing"
 	_ "github.com/hashicorp/vault/api"
 	_ "github.com/hashicorp/vault/api/auth/approle"
 	_ "github.com/hashicorp/vault/api/auth/kubernetes"
