@@ -179,34 +179,32 @@ func (l *Log) cutOldest() (more bool, err error) {
 	if err != nil || len(all) < 3 {
 		return false, err // the newest is being written, and the state may still lie in the one before
 	}
+	next, err := firstLine(all[1].path)
+	if err != nil {
+		return false, err
+	}
 	total := int64(0)
-	var oldest time.Time
-	for i, s := range all {
-		ended, size, err := s.ended()
+	for _, s := range all {
+		size, err := s.size()
 		if err != nil {
 			return false, err
 		}
 		total += size
-		if i == 0 {
-			oldest = ended
-		}
 	}
+	// The oldest file ended when the next was begun. When it was changed is
+	// for anybody to say who can write the volume.
 	age := time.Duration(l.keepAge.Load())
-	tooOld := age > 0 && l.o.Clock().Sub(oldest) > age
+	tooOld := age > 0 && l.o.Clock().Sub(next.Time) > age
 	if !tooOld && (l.o.KeepSize == 0 || total <= l.o.KeepSize) {
 		return false, nil
 	}
-	return true, l.cut(all[0], all[1])
+	return true, l.cut(all[0], next)
 }
 
-// cut removes one file. A crash in between leaves a statement about a file
+// cut removes one file, after which the log begins with first. A crash in between leaves a statement about a file
 // that is still there, which is no contradiction.
-func (l *Log) cut(old, next segment) error {
-	first, err := firstLine(next.path)
-	if err != nil {
-		return err
-	}
-	body := gapBody(l.o.Clock(), "audit.cut", fmt.Sprintf("lines %d to %d removed as they are no longer to be kept", old.first, next.first-1))
+func (l *Log) cut(old segment, first *Line) error {
+	body := gapBody(l.o.Clock(), "audit.cut", fmt.Sprintf("lines %d to %d removed as they are no longer to be kept", old.first, first.Seq-1))
 	body = fmt.Appendf(body, `,"first":%d,"before":"%s"`, first.Seq, first.Prev)
 	b, err := l.addBody(body, true, true)
 	if err != nil {

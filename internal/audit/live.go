@@ -88,7 +88,8 @@ func (l *Log) Verify(ctx context.Context, first []byte, heads [][]byte) (*Report
 		c.First = first
 	}
 	c.Heads = heads
-	for _, h := range l.knownHeads(c.Public) {
+	known, foreign := l.knownHeads(c.Public)
+	for _, h := range append(known, foreign...) {
 		c.Heads = append(c.Heads, h.raw)
 	}
 	path, size := l.end()

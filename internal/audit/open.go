@@ -80,8 +80,12 @@ func (l *Log) recover() (notes []note, err error) {
 	r := &recovery{dir: l.o.Dir, now: l.o.Clock(), state: s, walker: walker{link: link{seq: s.Seq}, key: key, public: pub}}
 	copy(r.prev[:], s.Prev)
 	err = r.walk()
+	heads, foreign := l.knownHeads(pub)
 	if err == nil {
-		err = r.compare(l.knownHeads(pub))
+		err = r.compare(heads)
+	}
+	for _, h := range foreign {
+		r.note("audit.damaged", "a head of line %d of this log was kept elsewhere that another key signed: the log was removed together with its keys", h.Seq)
 	}
 	if err == nil {
 		err = l.resume(r)
@@ -116,8 +120,10 @@ func (l *Log) resume(r *recovery) error {
 	return nil
 }
 
-// knownHeads collects the newest heads of this log that were kept outside.
-func (l *Log) knownHeads(p ed25519.PublicKey) (heads []*Line) {
+// knownHeads collects the newest heads of this log that were kept outside;
+// foreign are the last of those that another key than p signed, of which
+// there are none unless somebody had the server make new keys.
+func (l *Log) knownHeads(p ed25519.PublicKey) (heads, foreign []*Line) {
 	var raw [][]byte
 	if l.o.Apart != nil {
 		h, err := l.o.Apart.AuditHead()
@@ -138,20 +144,25 @@ func (l *Log) knownHeads(p ed25519.PublicKey) (heads []*Line) {
 		raw = append(raw, all...)
 	}
 	for _, b := range raw {
-		if h := genuineHead(b, p); h != nil && h.Root == l.root {
+		switch h, genuine := readHead(b, p); {
+		case h == nil || h.Root != l.root:
+		case genuine:
 			heads = append(heads, h)
+		default:
+			foreign = []*Line{h}
 		}
 	}
-	return heads
+	return heads, foreign
 }
 
-// genuineHead returns a line if it is a head that was signed by p, else nil.
-func genuineHead(b []byte, p ed25519.PublicKey) *Line {
+// readHead returns a line if it is a signed head, nil if not, and whether p
+// signed it.
+func readHead(b []byte, p ed25519.PublicKey) (h *Line, genuine bool) {
 	h, err := parse(b)
-	if err != nil || h.Op != "audit.head" || !h.Signed() || h.checkSignature(p) != nil {
-		return nil
+	if err != nil || h.Op != "audit.head" || !h.Signed() {
+		return nil, false
 	}
-	return h
+	return h, h.checkSignature(p) == nil
 }
 
 // exportPublic writes the public key beside the log, for whoever verifies

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/efs-project/efs"
 )
@@ -73,11 +72,11 @@ func firstLine(path string) (first *Line, err error) {
 	return first, nil
 }
 
-// ended returns when the last line of a file was written.
-func (s segment) ended() (time.Time, int64, error) {
+// size returns the length of a file, bytes.
+func (s segment) size() (int64, error) {
 	info, err := os.Stat(s.path)
 	if err != nil {
-		return time.Time{}, 0, fmt.Errorf("looking at the audit log: %w", err)
+		return 0, fmt.Errorf("looking at the audit log: %w", err)
 	}
-	return info.ModTime(), info.Size(), nil
+	return info.Size(), nil
 }

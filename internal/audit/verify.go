@@ -67,7 +67,11 @@ func Verify(c Check) (*Report, error) {
 	}
 	v.report.MACs = c.First != nil
 	for _, raw := range c.Heads {
-		if h := genuineHead(raw, c.Public); h != nil && (c.Root.IsZero() || h.Root == c.Root) {
+		switch h, genuine := readHead(raw, c.Public); {
+		case h == nil:
+		case !genuine:
+			v.foreign = append(v.foreign, h)
+		case c.Root.IsZero() || h.Root == c.Root:
 			v.kept[h.Seq] = append(v.kept[h.Seq], h)
 		}
 	}
@@ -83,10 +87,11 @@ func Verify(c Check) (*Report, error) {
 type verifier struct {
 	Check
 	walker
-	report Report
-	kept   map[uint64][]*Line // heads, by line
-	begin  *Line              // first line of the log, if it is not line 1
-	cut    bool               // a signed line says that the log begins so
+	report  Report
+	kept    map[uint64][]*Line // heads, by line
+	foreign []*Line            // heads that another key signed, perhaps of other logs
+	begin   *Line              // first line of the log, if it is not line 1
+	cut     bool               // a signed line says that the log begins so
 }
 
 func (v *verifier) bad(path string, line int64, err error) {
@@ -202,6 +207,12 @@ func (v *verifier) end(all []segment) {
 	if v.begin != nil && !v.cut {
 		v.bad(all[0].path, 1, fmt.Errorf("lines before %d are missing, and no signed line says that they were removed", v.begin.Seq))
 		return
+	}
+	for _, h := range v.foreign {
+		if h.Root == v.Root {
+			v.bad(last, 0, fmt.Errorf("a head of line %d of this log was kept elsewhere that another key signed: the log was removed together with its keys, or this is not its public key", h.Seq))
+			return
+		}
 	}
 	for seq := range v.kept {
 		if seq > v.report.Last {

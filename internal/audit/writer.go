@@ -130,7 +130,7 @@ func (l *Log) flush(headDue bool) {
 	switch err := l.put(); {
 	case err == nil:
 		l.written()
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case isFull(err):
 		l.setLow(true) // the lines stay in out, and go first when there is room
 		b.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	default:
@@ -227,21 +227,9 @@ func (l *Log) openSegment() error {
 		return nil
 	}
 	first := w.at.seq - uint64(w.count)
-	f, err := l.o.open(segmentPath(l.o.Dir, first))
-	if err == nil {
-		err = f.Reserve(0, l.o.Reserve)
-		if errors.Is(err, errors.ErrUnsupported) {
-			err = nil
-		}
-		if err == nil {
-			err = atomicfile.SyncDir(l.o.Dir)
-		}
-		if err != nil {
-			_ = f.Close() // it is empty
-		}
-	}
+	f, err := l.newSegment(segmentPath(l.o.Dir, first))
 	if err != nil {
-		if w.f != nil && errors.Is(err, syscall.ENOSPC) {
+		if w.f != nil && isFull(err) {
 			return nil
 		}
 		return fmt.Errorf("beginning a file of the audit log: %w", err)
@@ -252,6 +240,30 @@ func (l *Log) openSegment() error {
 	w.f, w.first, w.size, w.lines, w.reserved, w.rotation = f, first, 0, 0, l.o.Reserve, false
 	return nil
 }
+
+// newSegment makes a file that has its space, or none: an empty one among the
+// others would look like one whose lines were taken out.
+func (l *Log) newSegment(path string) (file, error) {
+	f, err := l.o.open(path)
+	if err == nil {
+		if err = f.Reserve(0, l.o.Reserve); errors.Is(err, errors.ErrUnsupported) {
+			err = nil
+		}
+		if err == nil {
+			err = atomicfile.SyncDir(l.o.Dir)
+		}
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, removeFile(path))
+	}
+	return f, nil
+}
+
+// isFull reports whether there was no room.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // reserve keeps space allocated ahead of what is written. When that fails, the
 // rest is for deletions.
@@ -269,7 +281,7 @@ func (l *Log) reserve() error {
 		l.setLow(false)
 	case errors.Is(err, errors.ErrUnsupported):
 		w.bare = true
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isFull(err):
 		l.setLow(true)
 	default:
 		return fmt.Errorf("allocating space for the audit log: %w", err)

@@ -1,0 +1,63 @@
+package audit
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// A file that could not be begun leaves nothing behind that would later look
+// like a file with its lines missing.
+func TestAFullVolumeWhenAFileIsDueLeavesAWholeLog(t *testing.T) {
+	f := &fault{space: -1}
+	w := newWorld(t, func(o *Options) { o.MaxSize, o.Reserve, o.open = 1000, 400, f.open })
+	w.store(4) // a new file is due
+	f.set(0, nil)
+	for range 3 { // the volume is full: what fits goes into the old one
+		_ = w.log.Commit(t.Context(), Event{Op: "file.delete", User: "alice"})
+	}
+	f.set(-1, nil)
+	_ = w.log.Sync(t.Context())
+	w.store(3)
+	w.reopen()
+	w.store(3)
+	must(t, w.log.Close())
+	w.good()
+	for _, path := range w.files() {
+		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+}
+
+// When a file ended stands in the log. What the volume says of it can be set
+// by whoever writes the volume, who would have the server itself remove, and
+// sign, what is to be hidden.
+func TestTheAgeOfAFileIsNotThatOfTheVolume(t *testing.T) {
+	now := time.Now()
+	w := newWorld(t, func(o *Options) {
+		o.MaxSize, o.KeepAge, o.Clock = 1000, 24*time.Hour, func() time.Time { return now }
+	})
+	w.store(12)
+	before := w.files()
+	if len(before) < 4 {
+		t.Fatal(before)
+	}
+	for _, path := range before {
+		must(t, os.Chtimes(path, now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 0)))
+	}
+	w.log.retain()
+	if left := w.files(); len(left) != len(before) {
+		t.Errorf("%d files of %d are left", len(left), len(before))
+	}
+	now = now.Add(25 * time.Hour)
+	for _, path := range before {
+		must(t, os.Chtimes(path, now, now))
+	}
+	w.log.retain()
+	if left := w.files(); len(left) != 2 {
+		t.Errorf("%d files are left of what is too old", len(left))
+	}
+	must(t, w.log.Close())
+	w.good()
+}
