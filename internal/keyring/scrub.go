@@ -13,12 +13,16 @@ import (
 
 // scrub rewrites the file without its free pages and overwrites the old one.
 // Overwriting reaches the blocks only on volumes that write in place; docs
-// say so.
-func (s *store) scrub() (err error) {
+// say so. After an error the store is in use as it was, and the mark that
+// something is left to be destroyed stays.
+func (s *store) scrub() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.db == nil {
 		return errClosed
+	}
+	if err := s.discard(); err != nil { // what one that failed left
+		return fmt.Errorf("clearing up beside %s: %w", s.path, err)
 	}
 	if err := s.rewrite(); err != nil {
 		return fmt.Errorf("rewriting %s: %w", s.path, err)
@@ -26,12 +30,14 @@ func (s *store) scrub() (err error) {
 	if err := s.db.Close(); err != nil {
 		return err
 	}
-	s.db = nil // stays so if what follows fails: reopening finishes it
-	if err := s.exchange(); err != nil {
+	failed := s.exchange()
+	// The old file or the new one: both have all that is alive.
+	var err error
+	s.db, err = openBolt(s.path)
+	if err = errors.Join(failed, err); err != nil {
 		return fmt.Errorf("exchanging %s: %w", s.path, err)
 	}
-	s.db, err = openBolt(s.path)
-	return err
+	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaScrub) })
 }
 
 // finishScrub rewrites the file if something destroyed may still lie in it.
@@ -59,10 +65,7 @@ func (s *store) rewrite() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, fresh.Close()) }()
-	if err := bolt.Compact(fresh, s.db, 0); err != nil {
-		return err
-	}
-	return fresh.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaScrub) })
+	return bolt.Compact(fresh, s.db, 0)
 }
 
 // exchange puts the new file in place and destroys the old one.
@@ -81,12 +84,9 @@ func (s *store) exchange() error {
 
 // discard removes what an exchange leaves, or one that was cut off: a new file
 // that never came into place, and the old one, overwritten first unless it is
-// still the one in use; and what a restoration left.
+// still the one in use.
 func (s *store) discard() error {
-	if err := removeOverwritten(s.beside(restoreSuffix)); err != nil {
-		return err
-	}
-	if err := os.Remove(s.beside(".new")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeOverwritten(s.beside(".new")); err != nil {
 		return err
 	}
 	old := s.beside(".old")
@@ -105,7 +105,8 @@ func (s *store) discard() error {
 	return atomicfile.Remove(old)
 }
 
-// restoreSuffix marks the file that a backup is opened in.
+// restoreSuffix marks the file that a backup is opened in. One that a crash left
+// is destroyed when the store is opened.
 const restoreSuffix = ".restore"
 
 // removeOverwritten overwrites a file and removes it, durably; that it is not

@@ -45,7 +45,10 @@ func openStore(path string) (*store, error) {
 		return nil, err
 	}
 	s := &store{path: path, db: db}
-	if err = s.discard(); err == nil {
+	if err = removeOverwritten(s.beside(restoreSuffix)); err == nil {
+		err = s.discard()
+	}
+	if err == nil {
 		err = s.prepare()
 	}
 	if err != nil {
