@@ -79,6 +79,7 @@ func (fs *FS) Forget(ctx context.Context, who Who, path, reason string) (*Forgot
 	}
 	fs.erasing.forgetting.Lock()
 	defer fs.erasing.forgetting.Unlock()
+	fs.reapAll(ctx) // units in what was deleted before are known by then
 	id, salt := efs.NewTimeID(), receipt.NewSalt()
 	job := &forgetting{Subject: receipt.Subject(salt, join(segs)), User: who.User, Reason: reason, Begun: fs.now()}
 	if err := retry(func() error { return fs.beginForget(ctx, segs, who, id, job) }); err != nil {
@@ -135,10 +136,8 @@ func (fs *FS) finishForget(ctx context.Context, id efs.ID, job *forgetting) ([]b
 	if err := fs.emptyForgotten(ctx); err != nil {
 		return nil, err
 	}
-	if len(job.Units) > 0 {
-		if err := fs.o.Keys.DestroyUnits(ctx, job.Units...); err != nil {
-			return nil, err
-		}
+	if err := fs.destroyUnits(ctx, job.Units); err != nil {
+		return nil, err
 	}
 	for _, u := range job.Units {
 		fs.units.Drop(u)
@@ -231,18 +230,24 @@ func (fs *FS) countForgotten(ctx context.Context, job *forgetting, dir efs.ID, i
 }
 
 // forgetAll brings all forgettings to their end that an earlier run began, or
-// that failed. While one is under way it does nothing.
+// that failed; one that fails keeps none back. While one is under way it does
+// nothing.
 func (fs *FS) forgetAll(ctx context.Context) error {
 	if !fs.erasing.forgetting.TryLock() {
 		return nil
 	}
 	defer fs.erasing.forgetting.Unlock()
-	return fs.scan(ctx, efs.SpaceMeta, []byte{metaForget}, scanPage, func(r *efs.Record) error {
+	var failed error
+	err := fs.scan(ctx, efs.SpaceMeta, []byte{metaForget}, scanPage, func(r *efs.Record) error {
 		var job forgetting
-		if err := fs.open(efs.SpaceMeta, r.Key, r.Sealed, &job); err != nil {
-			return fmt.Errorf("record of a forgetting: %w", err)
+		err := fs.open(efs.SpaceMeta, r.Key, r.Sealed, &job)
+		if err == nil {
+			_, err = fs.finishForget(ctx, efs.ID(r.Key[1:]), &job)
 		}
-		_, err := fs.finishForget(ctx, efs.ID(r.Key[1:]), &job)
-		return err
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("forgetting %s: %w", efs.ID(r.Key[1:]), err))
+		}
+		return ctx.Err()
 	})
+	return errors.Join(err, failed)
 }

@@ -69,6 +69,7 @@ func (w *work) start(fs *FS, leftovers []efs.ID, began int64) {
 		fs.report("settling blobs of the last run", fs.settleLeftovers(w.ctx, leftovers))
 		close(w.begun)
 		fs.report("forgetting what was to be forgotten", fs.forgetAll(w.ctx))
+		fs.report("destroying keys of what was forgotten", fs.forgetAgain(w.ctx))
 		fs.report("destroying keys of units that were not made", fs.sweepUnits(w.ctx, began))
 		fs.houseKeeping()
 	})

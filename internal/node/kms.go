@@ -173,18 +173,26 @@ func (n *Node) EnableKey(ctx context.Context, provider, id string) (KeyStatus, e
 }
 
 // DisableKey ends wrapping and unwrapping until EnableKey. When it returns,
-// the file systems concerned neither read nor write.
+// the file systems concerned neither read nor write. efs.ErrRefused for the one
+// that wraps the server's starter key.
 func (n *Node) DisableKey(ctx context.Context, provider, id string) (KeyStatus, error) {
+	if err := n.refuseForStarter(provider, id); err != nil {
+		return KeyStatus{}, fmt.Errorf("disabling a master key: %w", err)
+	}
 	return n.onKey(provider, "disabling", id, func(k efs.KMS) (efs.KeyInfo, error) { return k.DisableKey(ctx, id) })
 }
 
 // ScheduleKeyDeletion disables a master key, as DisableKey does, and has it
 // destroyed when wait is over, with whatever it wraps. A *KeyInUseError for
-// one that wraps keys, unless force is set.
+// one that wraps keys, unless force is set; efs.ErrRefused in any case for the
+// one that wraps the server's starter key.
 func (n *Node) ScheduleKeyDeletion(ctx context.Context, provider, id string, wait time.Duration, force bool) (KeyStatus, error) {
 	v, _, err := n.provider(provider)
 	if err != nil {
 		return KeyStatus{}, err
+	}
+	if err := n.refuseForStarter(provider, id); err != nil {
+		return KeyStatus{}, fmt.Errorf("scheduling the deletion of a master key: %w", err)
 	}
 	if used := n.concerned(v, provider, id); len(used) > 0 && !force {
 		return KeyStatus{}, &KeyInUseError{Provider: provider, ID: id, FileSystems: used}

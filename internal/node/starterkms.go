@@ -174,6 +174,24 @@ func (n *Node) tidyStarter(generation uint32) error {
 	return n.writeStarter(d)
 }
 
+// refuseForStarter refuses to take away a master key that wraps the starter
+// key of this root: the next start could not open the root, and a sealed server
+// could not give the key back. efs.ErrRefused.
+func (n *Node) refuseForStarter(provider, id string) error {
+	d, err := n.readStarter()
+	if errors.Is(err, efs.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(d.Keys, func(k wrappedStarter) bool { return k.Provider == provider && k.KeyID == id }) {
+		return nil
+	}
+	return fmt.Errorf("%w: key %s/%s wraps the starter key of this server, which could not open the root at its next start: "+
+		"name another key in starter.kms, restart and run `efsctl rotate-starter-key`, or give it --passphrase", efs.ErrRefused, provider, id)
+}
+
 // rewrapStarter wraps the starter key anew if a master key wraps it.
 func (n *Node) rewrapStarter(ctx context.Context, provider, id string) error {
 	n.admin.Lock()

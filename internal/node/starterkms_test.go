@@ -171,3 +171,38 @@ func TestStarterKeyInAKMSAfterACrash(t *testing.T) {
 	closeNode(t, n)
 	reaches(t, r.openWith(cfg), StateReady)
 }
+
+// The master key that wraps the starter key is neither disabled nor deleted: a
+// sealed server could not enable it again.
+func TestTheStarterKeysMasterKeyStays(t *testing.T) {
+	r, kms := newRig(t), newAwayKMS(t)
+	cfg := r.config()
+	cfg.StarterKMS, cfg.Providers = "vault:efs", map[string]efs.KMS{"vault": kms}
+	n := r.openWith(cfg)
+	if err := n.InitAs(bg, StarterForm{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.CreateKey(bg, "vault", "spare", efs.KeyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := n.DisableKey(bg, "vault", "efs")
+	wantError(t, "disabling", err, efs.ErrRefused)
+	_, err = n.ScheduleKeyDeletion(bg, "vault", "efs", n.DeletionWait(), true)
+	wantError(t, "deleting", err, efs.ErrRefused)
+	if s, err := n.DescribeKey(bg, "vault", "efs"); err != nil || s.State != efs.KeyEnabled {
+		t.Errorf("the key is %+v, %v", s, err)
+	}
+	if _, err := n.DisableKey(bg, "vault", "spare"); err != nil {
+		t.Errorf("disabling another: %v", err)
+	}
+	if _, err := n.ScheduleKeyDeletion(bg, "vault", "spare", n.DeletionWait(), false); err != nil {
+		t.Errorf("deleting another: %v", err)
+	}
+	// Under a passphrase, the key may go.
+	if _, err := n.RotateStarter(bg, StarterRotation{Passphrase: []byte("correct horse battery staple")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.DisableKey(bg, "vault", "efs"); err != nil {
+		t.Errorf("disabling it when it wraps the starter key no longer: %v", err)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -104,6 +105,20 @@ func Verify(document []byte) (*Receipt, ed25519.PublicKey, error) {
 	return r, s.Key, nil
 }
 
+// Units returns the ids in a signed receipt of the units that were forgotten,
+// for who made and kept it: the signature is not verified.
+func Units(document []byte) ([]efs.ID, error) {
+	var s struct {
+		Receipt struct {
+			Units []efs.ID `json:"units"`
+		} `json:"receipt"`
+	}
+	if err := json.Unmarshal(document, &s); err != nil {
+		return nil, fmt.Errorf("%w: not a signed receipt: %w", efs.ErrDamaged, err)
+	}
+	return s.Receipt.Units, nil
+}
+
 // strict refuses members that it does not know, and what follows the document.
 func strict(document []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(document))
@@ -111,7 +126,7 @@ func strict(document []byte, into any) error {
 	if err := d.Decode(into); err != nil {
 		return err
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF {
 		return errors.New("something follows it")
 	}
 	return nil

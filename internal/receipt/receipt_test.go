@@ -65,7 +65,7 @@ func TestAnAlteredReceiptIsRefused(t *testing.T) {
 	if _, _, err := Verify(exchanged); !errors.Is(err, efs.ErrDamaged) {
 		t.Errorf("another key: %v", err)
 	}
-	for _, s := range []string{"", "{}", "[]", string(document) + "{}", `{"receipt":{},"key":"","signature":""}`} {
+	for _, s := range []string{"", "{}", "[]", string(document) + "{}", string(document) + "}", `{"receipt":{},"key":"","signature":""}`} {
 		if _, _, err := Verify([]byte(s)); !errors.Is(err, efs.ErrBadInput) {
 			t.Errorf("%.20q: %v", s, err)
 		}
