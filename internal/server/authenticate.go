@@ -154,18 +154,3 @@ func sessionProblem(err error) error {
 	}
 	return writeProblem(err)
 }
-
-// stillWelcome is asked at every piece of a body: a session that was ended by
-// logout, revocation or deletion transfers nothing more, however the
-// connection came about. A session that merely grows old lets a transfer that
-// it began finish.
-func (x *exchange) stillWelcome() error {
-	if x.who.session != nil {
-		select {
-		case <-x.who.session.Done():
-			return sessionProblem(session.ErrExpired)
-		default:
-		}
-	}
-	return nil
-}

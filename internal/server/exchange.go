@@ -36,6 +36,7 @@ type exchange struct {
 
 	reading, writing pace
 	meter            *limiter // of the user's bandwidth; nil: none
+	judgedAt         uint64   // Server.generation when the caller was judged
 
 	auditing
 

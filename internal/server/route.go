@@ -206,6 +206,7 @@ func (x *exchange) handle() error {
 		return &problem{kind: tooBusy, retry: 1, detail: "Too many requests are under way. Try again in a moment."}
 	}
 	defer x.s.requests.leave()
+	x.judgedAt = x.s.generation.Load()
 	if err := x.authenticate(e.needs); err != nil {
 		return err
 	}
@@ -219,6 +220,7 @@ func (x *exchange) handle() error {
 	switch x.r.Method {
 	case http.MethodDelete, "MOVE", "COPY": // of a tree, which may take long
 		x.watchPeer()
+		defer x.endWithWelcome()()
 	}
 	return h(x, t)
 }

@@ -39,6 +39,7 @@ type Server struct {
 
 	conns      conns
 	generation atomic.Uint64 // of what is known about users; judgements of older ones are void
+	changed    signal        // told when generation has changed
 	tuned      tuned         // limits that can change while it serves
 	requests   gate          // requests under way
 	uploads    gate          // large uploads under way
@@ -213,6 +214,7 @@ func objectID(x *exchange) string {
 // ended by then, which stops what comes through proxies.
 func (s *Server) accessChanged(fs, user string) {
 	s.generation.Add(1)
+	s.changed.tell()
 	for _, c := range s.conns.of(fs, user) {
 		_ = c.Close() // it is being cut: how it takes that is no matter
 	}
