@@ -40,6 +40,16 @@ var shipped = sync.OnceValues(func() (string, error) { return build() })
 // dumpable holds binaries whose memory a test may read.
 var dumpable = sync.OnceValues(func() (string, error) { return build("-tags", "efs_dumpable") })
 
+// Dumpable returns the path of a binary whose memory a test may read.
+func Dumpable(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := dumpable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}
+
 // built are the directories to be removed.
 var built []string
 
