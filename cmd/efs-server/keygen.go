@@ -25,7 +25,7 @@ a server sealed under it is lost. Keep copies where the volume is not.`,
 				return err
 			}
 			key.Destroy()
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil {
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", text); err != nil {
 				return fmt.Errorf("printing the starter key: %w", err)
 			}
 			return nil

@@ -29,13 +29,15 @@ for twice, or read from standard input), or a key in its place with --key.`,
 			if err := checkForm(cmd, r.StarterForm); err != nil {
 				return err
 			}
+			var pass []byte
 			if passphrase {
-				var err error
-				if r.Passphrase, err = newPassphrase(cmd); err != nil {
+				text, err := newPassphrase(cmd)
+				if err != nil {
 					return err
 				}
+				pass = []byte(text)
 			}
-			lines, done, err := c.client(cmd).RotateStarter(cmd.Context(), r)
+			lines, done, err := c.client(cmd).RotateStarter(cmd.Context(), r, pass)
 			printStarter(cmd, r.StarterForm, lines)
 			if err != nil {
 				if len(lines) > 0 {

@@ -106,9 +106,9 @@ that does not belong to them is refused and changes nothing.`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if reset {
-				done, err := c.client(cmd).Unseal(cmd.Context(), admin.UnsealRequest{Reset: true})
+				forgotten, err := c.client(cmd).ResetUnseal(cmd.Context())
 				if err == nil {
-					printLine(cmd, fmt.Sprintf("Forgot %d shares.", done.Have))
+					printLine(cmd, fmt.Sprintf("Forgot %d shares.", forgotten))
 				}
 				return err
 			}
@@ -120,14 +120,14 @@ that does not belong to them is refused and changes nothing.`,
 			if err != nil {
 				return err
 			}
-			request := admin.UnsealRequest{StarterKey: secret}
+			as := admin.AsKey
 			switch {
 			case passphrase:
-				request = admin.UnsealRequest{Passphrase: secret}
+				as = admin.AsPassphrase
 			case starter.IsShare(secret):
-				request = admin.UnsealRequest{Share: secret}
+				as = admin.AsShare
 			}
-			done, err := c.client(cmd).Unseal(cmd.Context(), request)
+			done, err := c.client(cmd).Unseal(cmd.Context(), as, []byte(secret))
 			if err != nil {
 				return err
 			}

@@ -104,7 +104,7 @@ func TestErrorKinds(t *testing.T) {
 		{"again", c.CreateFS(ctx, "user-data"), efs.ErrExists},
 		{"bad name", c.CreateFS(ctx, "No"), efs.ErrBadInput},
 		{"delete", c.DeleteFS(ctx, "nowhere"), efs.ErrNotFound},
-		{"unseal", second(c.Unseal(ctx, UnsealRequest{StarterKey: "x"})), efs.ErrRefused},
+		{"unseal", second(c.Unseal(ctx, AsKey, []byte("x"))), efs.ErrRefused},
 		{"user", c.Revoke(ctx, "user-data", "nobody"), efs.ErrNotFound},
 	} {
 		if !errors.Is(tt.err, tt.want) {
@@ -124,7 +124,7 @@ func TestBadRequests(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "efs")
 	serveRoot(t, root)
 	client := &http.Client{Transport: &http.Transport{
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, root) },
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, SocketPath(root)) },
 		DisableKeepAlives: true,
 	}}
 	for _, tt := range []struct {
@@ -168,7 +168,7 @@ func TestCutAnswer(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(root, ".server"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen(root)
+	l, err := listen(SocketPath(root))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,12 +24,14 @@ type Client struct {
 
 	Line     func(string)   // something that happened, as it happens
 	Progress func(Progress) // of long operations
+
+	secret func(string) // what is shown once
 }
 
 // NewClient returns a client for the server on root. It connects when called.
 func NewClient(root string) *Client {
 	transport := &http.Transport{
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, root) },
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, SocketPath(root)) },
 		DisableKeepAlives: true,
 	}
 	return &Client{root: root, http: &http.Client{Transport: transport}}
@@ -55,7 +57,7 @@ func call[T any](ctx context.Context, c *Client, op string, request any) (T, err
 	if resp.StatusCode != http.StatusOK {
 		return result, fmt.Errorf("%s: the server answered %s; are efsctl and efs-server of the same version?", op, resp.Status)
 	}
-	raw, err := c.follow(json.NewDecoder(resp.Body))
+	raw, err := c.follow(ctx, json.NewDecoder(resp.Body))
 	if err != nil {
 		return result, err
 	}
@@ -66,7 +68,7 @@ func call[T any](ctx context.Context, c *Client, op string, request any) (T, err
 }
 
 // follow hands events to the callbacks and returns the result.
-func (c *Client) follow(events *json.Decoder) (json.RawMessage, error) {
+func (c *Client) follow(ctx context.Context, events *json.Decoder) (json.RawMessage, error) {
 	for {
 		var e Event
 		if err := events.Decode(&e); err != nil {
@@ -80,6 +82,12 @@ func (c *Client) follow(events *json.Decoder) (json.RawMessage, error) {
 			return nil, e.Error
 		case e.Result != nil:
 			return e.Result, nil
+		case e.Secret != nil && c.secret != nil:
+			b, err := fetch(ctx, c.root, *e.Secret)
+			if err != nil {
+				return nil, fmt.Errorf("fetching what is shown once: %w", err)
+			}
+			c.secret(string(b))
 		case e.Line != nil && c.Line != nil:
 			c.Line(*e.Line)
 		case e.Progress != nil && c.Progress != nil:

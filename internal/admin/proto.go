@@ -20,6 +20,7 @@ import (
 // Result or Error; one that ends otherwise was cut.
 type Event struct {
 	Line     *string         `json:"line,omitempty"`     // something that just happened, for people
+	Secret   *string         `json:"secret,omitempty"`   // number of something to be fetched and shown
 	Progress *Progress       `json:"progress,omitempty"` //
 	Result   json.RawMessage `json:"result,omitempty"`   //
 	Error    *Failure        `json:"error,omitempty"`    //
@@ -115,12 +116,18 @@ const (
 // InitRequest says in what form the starter key of a new root is shown.
 type InitRequest struct{ node.StarterForm }
 
+// What an UnsealRequest hands over.
+const (
+	AsKey        = "key"        // the starter key in base64
+	AsPassphrase = "passphrase" // where the root was initialised with one
+	AsShare      = "share"      // one of those that init printed
+)
+
 // UnsealRequest hands the starter key to a sealed server, or one share of it.
 type UnsealRequest struct {
-	StarterKey string `json:"starter_key,omitempty"` // base64
-	Passphrase string `json:"passphrase,omitempty"`  // where the root was initialised with one
-	Share      string `json:"share,omitempty"`       // one of those that init printed
-	Reset      bool   `json:"reset,omitempty"`       // forget the shares given so far
+	Secret string `json:"secret,omitempty"` // number of what was handed over
+	As     string `json:"as,omitempty"`
+	Reset  bool   `json:"reset,omitempty"` // forget the shares given so far
 }
 
 // UnsealResult tells how many shares were given and how many are needed; 0 of
@@ -134,7 +141,7 @@ type UnsealResult struct {
 type RotateStarterRequest struct {
 	node.StarterForm
 	Key        bool   `json:"key,omitempty"`        // a key in place of a passphrase
-	Passphrase string `json:"passphrase,omitempty"` // a passphrase in place of a key
+	Passphrase string `json:"passphrase,omitempty"` // number of one that was handed over, in place of a key
 }
 
 // RotateStarterResult tells which starter key of the root is in force.

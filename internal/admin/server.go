@@ -30,6 +30,7 @@ type Server struct {
 	root     string
 	listener net.Listener
 	http     *http.Server
+	secrets  *handover
 	done     sync.WaitGroup
 	reload   func(context.Context) (Reloaded, error) // nil: not to be had
 }
@@ -37,11 +38,16 @@ type Server struct {
 // NewServer listens on the socket of root. The caller has root locked (which
 // an open node does) and calls Serve.
 func NewServer(n *node.Node, root string, log *slog.Logger) (*Server, error) {
-	l, err := listen(root)
+	l, err := listen(SocketPath(root))
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{node: n, log: log, root: root, listener: l}
+	h, err := newHandover(root)
+	if err != nil {
+		_ = l.Close() // nothing was accepted
+		return nil, err
+	}
+	s := &Server{node: n, log: log, root: root, listener: l, secrets: h}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.handle),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -69,7 +75,9 @@ func (s *Server) Serve(ctx context.Context) error {
 			_ = s.http.Close() // whoever still listens is told by the broken stream
 		}
 	}()
+	s.done.Go(s.secrets.serve)
 	err := s.http.Serve(s.listener)
+	s.secrets.close()
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin socket: %w", err)
 	}
@@ -100,7 +108,6 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "request too large", http.StatusRequestEntityTooLarge)
 		return
 	}
-	defer clear(body) // may hold a starter key
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := &stream{w: w, flush: http.NewResponseController(w)}
 	log := s.log.With(append([]any{"command", name}, subject(body)...)...)

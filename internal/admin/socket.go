@@ -14,6 +14,9 @@ import (
 // SocketName is the socket's path below the root.
 const SocketName = ".server/admin.sock"
 
+// secretSocketName is that of the socket for keys and passphrases.
+const secretSocketName = ".server/secret.sock"
+
 // maxSocketPath is what fits into sockaddr_un with its closing NUL.
 const maxSocketPath = 107
 
@@ -35,10 +38,9 @@ func withShortPath(path string, fn func(string) error) error {
 	return fn(fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path)))
 }
 
-// listen makes the socket, 0600, in place of one that a killed server left.
-// The caller holds the lock on the root, so no other server listens there.
-func listen(root string) (net.Listener, error) {
-	path := SocketPath(root)
+// listen makes the socket at path, 0600, in place of one that a killed server
+// left. The caller holds the lock on the root, so no other server listens there.
+func listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("removing an old admin socket: %w", err)
 	}
@@ -94,9 +96,9 @@ func peerUID(c *net.UnixConn) (int, error) {
 	return int(cred.Uid), nil
 }
 
-func dial(ctx context.Context, root string) (net.Conn, error) {
+func dial(ctx context.Context, path string) (net.Conn, error) {
 	var c net.Conn
-	err := withShortPath(SocketPath(root), func(short string) error {
+	err := withShortPath(path, func(short string) error {
 		var err error
 		c, err = (&net.Dialer{}).DialContext(ctx, "unix", short)
 		return err

@@ -30,7 +30,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	w.dir = filepath.Join(w.root, "audit")
 	text, key, err := starter.Generate()
 	must(t, err)
-	w.text = text
+	w.text = string(text)
 	w.box, err = starter.CreateBox(filepath.Join(w.root, ".server"), key, nil)
 	must(t, err)
 	t.Cleanup(w.box.Close)

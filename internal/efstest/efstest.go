@@ -41,7 +41,7 @@ func Start(dir string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Dir: dir, key: text, CAFile: filepath.Join(dir, "ca.crt")}
+	s := &Server{Dir: dir, key: string(text), CAFile: filepath.Join(dir, "ca.crt")}
 	if err := s.up("127.0.0.1:0"); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func Start(dir string) (*Server, error) {
 
 // up opens the root and serves it.
 func (s *Server) up(addr string) error {
-	key, err := starter.Parse(s.key)
+	key, err := starter.Parse([]byte(s.key))
 	if err != nil {
 		return err
 	}

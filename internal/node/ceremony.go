@@ -34,24 +34,33 @@ func (f StarterForm) check() error {
 	return starter.CheckShares(f.Shares, f.Threshold)
 }
 
-// newStarter makes a starter key and what is to be shown of it.
-func (n *Node) newStarter(f StarterForm, root efs.ID, generation uint32) (lines []string, key *secret.Key, err error) {
+// newStarter makes a starter key and what is to be shown of it, which the
+// caller wipes.
+func (n *Node) newStarter(f StarterForm, root efs.ID, generation uint32) (lines [][]byte, key *secret.Key, err error) {
 	text, key, err := starter.Generate()
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a starter key: %w", err)
 	}
 	switch {
 	case f.whole() && n.cfg.StarterKMS != "" && !f.Show:
+		secret.Wipe(text)
 		return nil, key, nil
 	case f.whole():
-		return []string{text}, key, nil
+		return [][]byte{text}, key, nil
 	}
+	secret.Wipe(text)
 	lines, err = starter.Split(key, root, generation, f.Shares, f.Threshold)
 	if err != nil {
 		key.Destroy()
 		return nil, nil, fmt.Errorf("splitting the starter key: %w", err)
 	}
 	return lines, key, nil
+}
+
+func wipeLines(lines [][]byte) {
+	for _, line := range lines {
+		secret.Wipe(line)
+	}
 }
 
 // gathering is what is known of shares that were given one by one.
@@ -66,7 +75,7 @@ type gathering struct {
 // many there are and how many are needed, and with the last one opens the
 // root. A share that does not belong to those before is refused and leaves
 // them. Shares are kept in locked memory, for fifteen minutes after the last.
-func (n *Node) UnsealShare(ctx context.Context, text string) (have, need int, err error) {
+func (n *Node) UnsealShare(ctx context.Context, text []byte) (have, need int, err error) {
 	if err := n.mustBeSealed(); err != nil {
 		return 0, 0, err
 	}
@@ -85,7 +94,7 @@ func (n *Node) UnsealShare(ctx context.Context, text string) (have, need int, er
 	return have, need, err
 }
 
-func (n *Node) gather(text string) (have, need int, key *secret.Key, err error) {
+func (n *Node) gather(text []byte) (have, need int, key *secret.Key, err error) {
 	g := &n.gathered
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -186,7 +195,7 @@ type StarterRotation struct {
 // the new key in force; every other leaves the old one. efs.ErrSealed,
 // efs.ErrBadInput, efs.ErrPrecondition (the root has a passphrase, and neither
 // a new one nor a key was asked for).
-func (n *Node) RotateStarter(ctx context.Context, r StarterRotation, show func(lines []string) error) (generation uint32, err error) {
+func (n *Node) RotateStarter(ctx context.Context, r StarterRotation, show func(lines [][]byte) error) (generation uint32, err error) {
 	defer secret.Wipe(r.Passphrase)
 	n.admin.Lock()
 	defer n.admin.Unlock()
@@ -227,11 +236,12 @@ func (n *Node) RotateStarter(ctx context.Context, r StarterRotation, show func(l
 
 // showStarter makes a starter key that is kept or shown, or both, but not in
 // force.
-func (n *Node) showStarter(ctx context.Context, box *starter.Box, f StarterForm, show func([]string) error) (*secret.Key, error) {
+func (n *Node) showStarter(ctx context.Context, box *starter.Box, f StarterForm, show func([][]byte) error) (*secret.Key, error) {
 	lines, key, err := n.newStarter(f, box.RootID(), box.Generation()+1)
 	if err != nil {
 		return nil, err
 	}
+	defer wipeLines(lines)
 	if err = n.keepStarter(ctx, key, box.RootID(), box.Generation()+1); err == nil && len(lines) > 0 {
 		err = show(lines)
 	}

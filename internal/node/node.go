@@ -181,17 +181,17 @@ func (n *Node) destroyKey() {
 	}
 }
 
-// Init makes a starter key for an empty root, hands its base64 form to show
-// exactly once, and brings the node into service. Nothing is sealed before
+// Init makes a starter key for an empty root, hands its base64 form to show,
+// which must not keep it, exactly once, and brings the node into service. Nothing is sealed before
 // show has returned nil, so that a key that nobody saw seals nothing. Errors:
 // efs.ErrExists if the root is initialised already.
-func (n *Node) Init(ctx context.Context, show func(starterKey string) error) error {
-	return n.InitAs(ctx, StarterForm{}, func(lines []string) error { return show(lines[0]) })
+func (n *Node) Init(ctx context.Context, show func(starterKey []byte) error) error {
+	return n.InitAs(ctx, StarterForm{}, func(lines [][]byte) error { return show(lines[0]) })
 }
 
 // InitAs is Init for a starter key in another form: show is handed its shares.
 // efs.ErrBadInput.
-func (n *Node) InitAs(ctx context.Context, f StarterForm, show func(lines []string) error) error {
+func (n *Node) InitAs(ctx context.Context, f StarterForm, show func(lines [][]byte) error) error {
 	n.admin.Lock()
 	defer n.admin.Unlock()
 	switch n.State() {
@@ -209,6 +209,7 @@ func (n *Node) InitAs(ctx context.Context, f StarterForm, show func(lines []stri
 	if err != nil {
 		return err
 	}
+	defer wipeLines(lines)
 	if err = n.keepStarter(ctx, key, root, 1); err == nil && len(lines) > 0 {
 		if err = show(lines); err != nil {
 			err = fmt.Errorf("showing the starter key: %w", err)
@@ -224,7 +225,7 @@ func (n *Node) InitAs(ctx context.Context, f StarterForm, show func(lines []stri
 // Unseal opens a sealed root with its starter key in base64. Errors:
 // efs.ErrBadInput (no such key), efs.ErrWrongKey, efs.ErrNotFound (the root
 // was never initialised), efs.ErrRefused (it is open).
-func (n *Node) Unseal(ctx context.Context, text string) error {
+func (n *Node) Unseal(ctx context.Context, text []byte) error {
 	return n.unseal(ctx, func() (*starter.Found, error) {
 		key, err := starter.Parse(text)
 		return &starter.Found{Key: key, From: "efsctl unseal"}, err

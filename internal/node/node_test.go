@@ -110,21 +110,21 @@ func TestStates(t *testing.T) {
 	wantError(t, "FS", err, efs.ErrSealed)
 	_, err = n.Certificate()
 	wantError(t, "certificate", err, efs.ErrSealed)
-	wantError(t, "unseal", n.Unseal(ctx, "x"), efs.ErrNotFound)
+	wantError(t, "unseal", n.Unseal(ctx, []byte("x")), efs.ErrNotFound)
 
 	unseen := errors.New("nobody saw it")
-	wantError(t, "init", n.Init(ctx, func(string) error { return unseen }), unseen)
+	wantError(t, "init", n.Init(ctx, func([]byte) error { return unseen }), unseen)
 	if n.State() != StateWaiting {
 		t.Fatalf("an unseen key initialised the root: %s", n.State())
 	}
 	var key string
-	if err := n.Init(ctx, func(k string) error { key = k; return nil }); err != nil {
+	if err := n.Init(ctx, func(k []byte) error { key = string(k); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if ok, reasons := n.Ready(); !ok || len(reasons) > 0 {
 		t.Errorf("not ready: %v", reasons)
 	}
-	wantError(t, "second init", n.Init(ctx, func(string) error { t.Error("a second key was shown"); return nil }), efs.ErrExists)
+	wantError(t, "second init", n.Init(ctx, func([]byte) error { t.Error("a second key was shown"); return nil }), efs.ErrExists)
 	mustCreate(t, n, "user-data")
 	instance := n.Instance()
 	closeNode(t, n)
@@ -136,19 +136,19 @@ func TestStates(t *testing.T) {
 	if n.State() != StateSealed {
 		t.Fatalf("state %s", n.State())
 	}
-	wantError(t, "init of a sealed root", n.Init(ctx, func(string) error { t.Error("a second key was shown"); return nil }), efs.ErrExists)
+	wantError(t, "init of a sealed root", n.Init(ctx, func([]byte) error { t.Error("a second key was shown"); return nil }), efs.ErrExists)
 	other, k, err := starter.Generate()
 	if err != nil {
 		t.Fatal(err)
 	}
 	k.Destroy()
 	wantError(t, "other key", n.Unseal(ctx, other), efs.ErrWrongKey)
-	wantError(t, "no key", n.Unseal(ctx, "abc"), efs.ErrBadInput)
+	wantError(t, "no key", n.Unseal(ctx, []byte("abc")), efs.ErrBadInput)
 	wantError(t, "passphrase", n.UnsealPassphrase(ctx, []byte("correct horse battery staple")), efs.ErrBadInput)
 	if n.State() != StateSealed {
 		t.Fatalf("state %s after wrong keys", n.State())
 	}
-	if err := n.Unseal(ctx, key); err != nil {
+	if err := n.Unseal(ctx, []byte(key)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := n.FS("user-data"); err != nil {
@@ -157,7 +157,7 @@ func TestStates(t *testing.T) {
 	if n.Instance() == instance {
 		t.Error("two starts have the same instance")
 	}
-	wantError(t, "second unseal", n.Unseal(ctx, key), efs.ErrRefused)
+	wantError(t, "second unseal", n.Unseal(ctx, []byte(key)), efs.ErrRefused)
 }
 
 // A wrong key at start is refused, and nothing is written.

@@ -89,7 +89,7 @@ func TestStarterKeyInAKMS(t *testing.T) {
 	cfg.StarterKMS, cfg.Providers = "vault:efs", map[string]efs.KMS{"vault": kms}
 	n := r.openWith(cfg)
 	kms.answer(efs.ErrUnavailable)
-	show := func([]string) error { t.Error("the key was shown"); return nil }
+	show := func([][]byte) error { t.Error("the key was shown"); return nil }
 	wantError(t, "init while the KMS is away", n.InitAs(bg, StarterForm{}, show), efs.ErrUnavailable)
 	if n.State() != StateWaiting {
 		t.Fatalf("state %s", n.State())
@@ -111,7 +111,7 @@ func TestStarterKeyInAKMS(t *testing.T) {
 		t.Error(err)
 	}
 	var recovery string
-	keep := func(lines []string) error { recovery = lines[0]; return nil }
+	keep := func(lines [][]byte) error { recovery = string(lines[0]); return nil }
 	if _, err := n.RotateStarter(bg, StarterRotation{StarterForm: StarterForm{Show: true}}, keep); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestStarterKeyInAKMS(t *testing.T) {
 	// Without the KMS the key that was shown opens the root.
 	kms.answer(efs.ErrRefused)
 	n = r.openWith(cfg)
-	if err := n.Unseal(bg, recovery); err != nil && !errors.Is(err, efs.ErrRefused) {
+	if err := n.Unseal(bg, []byte(recovery)); err != nil && !errors.Is(err, efs.ErrRefused) {
 		t.Fatal(err)
 	}
 	reaches(t, n, StateReady)

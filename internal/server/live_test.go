@@ -259,7 +259,7 @@ func TestHealthWithAndWithoutKeys(t *testing.T) {
 	}
 	a.do("GET", "/data/f", nil).wantProblem(sealed)
 	a.json("POST", "/auth/hello", map[string]string{"user": "alice"}).wantProblem(sealed)
-	must(t, w.node.Init(context.Background(), func(string) error { return nil }))
+	must(t, w.node.Init(context.Background(), func([]byte) error { return nil }))
 	a.do("GET", "/readyz", nil).want(200)
 	a.do("GET", "/data/f", nil).wantProblem(certificateRequired)
 }

@@ -32,5 +32,5 @@ func readKeyFile(path string, credential bool) (*secret.Key, error) {
 	if len(b) > maxKeyText {
 		return nil, fmt.Errorf("%w: the file is too large for a starter key", efs.ErrBadInput)
 	}
-	return parse(b)
+	return Parse(b)
 }

@@ -15,7 +15,7 @@ import (
 
 func sameKey(t *testing.T, text string, k *secret.Key) {
 	t.Helper()
-	want, err := Parse(text)
+	want, err := Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,8 +30,8 @@ func generate(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sameKey(t, text, key)
-	return text
+	sameKey(t, string(text), key)
+	return string(text)
 }
 
 // keyFile writes text to a file on a disk: what a tmpfs allows is not allowed
@@ -53,7 +53,7 @@ func TestParse(t *testing.T) {
 		"URL":              base64.URLEncoding.EncodeToString(raw),
 		"with white space": " \t" + base64.StdEncoding.EncodeToString(raw) + "\r\n",
 	} {
-		k, err := Parse(text)
+		k, err := Parse([]byte(text))
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue
@@ -73,7 +73,7 @@ func TestParse(t *testing.T) {
 		"hex":        strings.Repeat("ab", 32),
 		"not base64": strings.Repeat("secret*&", 5),
 	} {
-		_, err := Parse(text)
+		_, err := Parse([]byte(text))
 		wantError(t, what, err, efs.ErrBadInput)
 		if err != nil && (strings.Contains(err.Error(), "secret*") || strings.Contains(err.Error(), "abab")) {
 			t.Errorf("%s: the error shows what was given: %v", what, err)

@@ -24,7 +24,7 @@ func NewGathering(dir string) *Gathering { return &Gathering{dir: dir} }
 // root or of an older key), efs.ErrExists (given before), efs.ErrConflict (not
 // made together with those before). Shares that give no key that opens the root are all
 // forgotten: efs.ErrWrongKey.
-func (g *Gathering) Add(text string) (have, need int, key *secret.Key, err error) {
+func (g *Gathering) Add(text []byte) (have, need int, key *secret.Key, err error) {
 	s, err := ParseShare(text)
 	if err != nil {
 		return len(g.shares), g.need(), nil, err

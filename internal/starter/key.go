@@ -11,26 +11,19 @@ import (
 )
 
 // Generate makes a starter key and returns it twice: as base64, to be shown
-// to the operator once, and in locked memory.
-func Generate() (text string, key *secret.Key, err error) {
+// to the operator once and then wiped, and in locked memory.
+func Generate() (text []byte, key *secret.Key, err error) {
 	b := make([]byte, secret.Size)
 	_, _ = rand.Read(b)
-	text = base64.StdEncoding.EncodeToString(b)
+	text = base64.StdEncoding.AppendEncode(make([]byte, 0, base64.StdEncoding.EncodedLen(len(b))), b)
 	key, err = secret.NewKey(b)
 	return text, key, err
 }
 
 // Parse reads a starter key: base64 (RFC 4648, standard or URL alphabet, with
-// or without padding) of 32 bytes; white space around it is ignored.
-// efs.ErrBadInput.
-func Parse(text string) (*secret.Key, error) {
-	b := []byte(text)
-	defer secret.Wipe(b)
-	return parse(b)
-}
-
-// parse is Parse of bytes that the caller wipes.
-func parse(text []byte) (*secret.Key, error) {
+// or without padding) of 32 bytes; white space around it is ignored. The
+// caller wipes it. efs.ErrBadInput.
+func Parse(text []byte) (*secret.Key, error) {
 	text = bytes.TrimRight(bytes.TrimSpace(text), "=")
 	if len(text) == 0 {
 		return nil, fmt.Errorf("%w: the starter key is empty; `efs-server keygen` makes one", efs.ErrBadInput)

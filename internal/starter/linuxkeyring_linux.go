@@ -36,5 +36,5 @@ func readKey(id int) (*secret.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(b[:min(n, len(b))])
+	return Parse(b[:min(n, len(b))])
 }

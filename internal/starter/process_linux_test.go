@@ -75,7 +75,7 @@ func runChild(t *testing.T, env ...string) (out string, code int, pid int) {
 
 func TestKeyLeavesTheEnvironment(t *testing.T) {
 	text := generate(t)
-	key, err := Parse(text)
+	key, err := Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func ReexecWithoutEnv() error {
 
 // reexec returns only with an error.
 func reexec(value string) error {
-	key, err := Parse(value)
+	key, err := Parse([]byte(value))
 	if err != nil {
 		return fmt.Errorf("starter key from %s: %w", envSource, err)
 	}
@@ -90,5 +90,5 @@ func adopt(number string) (*secret.Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is set by EFS itself: unset it (%w)", inheritedName, err)
 	}
-	return parse(b)
+	return Parse(b)
 }

@@ -32,7 +32,9 @@ const (
 	MaxShares = 32
 )
 
-var shareText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+const shareAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
+
+var shareText = base32.NewEncoding(shareAlphabet).WithPadding(base32.NoPadding)
 
 // Share is one share of a starter key. Destroy wipes it.
 type Share struct {
@@ -57,8 +59,9 @@ func CheckShares(total, threshold int) error {
 
 // Split returns the texts of total shares of k, any threshold of which give
 // it back, and of which fewer tell nothing. They name the root and the
-// generation of the key that they are of. efs.ErrBadInput.
-func Split(k *secret.Key, root efs.ID, generation uint32, total, threshold int) ([]string, error) {
+// generation of the key that they are of. The caller wipes them.
+// efs.ErrBadInput.
+func Split(k *secret.Key, root efs.ID, generation uint32, total, threshold int) ([][]byte, error) {
 	if err := CheckShares(total, threshold); err != nil {
 		return nil, err
 	}
@@ -81,10 +84,10 @@ func Split(k *secret.Key, root efs.ID, generation uint32, total, threshold int) 
 			return nil, err
 		}
 	}
-	texts := make([]string, total)
+	texts := make([][]byte, total)
 	for i, b := range bodies {
 		bodies[i] = append(b, shareCheck(b)...)
-		texts[i] = sharePrefix + grouped(shareText.EncodeToString(bodies[i]))
+		texts[i] = shareLine(bodies[i])
 	}
 	return texts, nil
 }
@@ -118,13 +121,20 @@ func shareCheck(b []byte) []byte {
 	return sum[:shareSum]
 }
 
-// grouped puts a dash after each 8 characters, for those who type it.
-func grouped(s string) string {
-	var groups []string
-	for part := range slices.Chunk([]byte(s), 8) {
-		groups = append(groups, string(part))
+// shareLine is the text of a share: base32 with a dash after each 8
+// characters, for those who type it.
+func shareLine(body []byte) []byte {
+	text := make([]byte, shareText.EncodedLen(len(body)))
+	defer secret.Wipe(text)
+	shareText.Encode(text, body)
+	line := append(make([]byte, 0, len(sharePrefix)+len(text)*9/8), sharePrefix...)
+	for i, group := range slices.Collect(slices.Chunk(text, 8)) {
+		if i > 0 {
+			line = append(line, '-')
+		}
+		line = append(line, group...)
 	}
-	return strings.Join(groups, "-")
+	return line
 }
 
 // IsShare reports whether a text looks like a share and not like a key.
@@ -133,17 +143,26 @@ func IsShare(text string) bool {
 }
 
 // ParseShare reads a share: upper or lower case, with or without dashes and
-// white space after the prefix. efs.ErrBadInput.
-func ParseShare(text string) (*Share, error) {
-	clean := strings.NewReplacer("-", "", " ", "", "\t", "", "\r", "", "\n", "").Replace(strings.ToLower(text))
-	rest, ok := strings.CutPrefix(clean, strings.ReplaceAll(sharePrefix, "-", ""))
+// white space after the prefix. The caller wipes it. efs.ErrBadInput.
+func ParseShare(text []byte) (*Share, error) {
+	clean := make([]byte, 0, len(text))
+	defer func() { secret.Wipe(clean) }()
+	for _, c := range text {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			clean = append(clean, c+'a'-'A')
+		case !strings.ContainsRune("- \t\r\n", rune(c)):
+			clean = append(clean, c)
+		}
+	}
+	rest, ok := bytes.CutPrefix(clean, []byte(strings.ReplaceAll(sharePrefix, "-", "")))
 	if !ok {
-		if IsShare(text) {
+		if bytes.HasPrefix(clean, []byte("efsshare")) {
 			return nil, fmt.Errorf("%w: this share has another version than this program knows", efs.ErrBadInput)
 		}
 		return nil, fmt.Errorf("%w: a share begins with %s", efs.ErrBadInput, sharePrefix)
 	}
-	b, err := shareText.DecodeString(rest)
+	b, err := decodeShare(rest)
 	defer secret.Wipe(b)
 	if err != nil || len(b) != shareSize {
 		return nil, fmt.Errorf("%w: a share has %d letters and digits 2 to 7 after %s; this one has other ones, or another number of them",
@@ -164,6 +183,28 @@ func ParseShare(text string) (*Share, error) {
 		}
 	}
 	return s, nil
+}
+
+// decodeShare is shareText.DecodeString, which would leave a copy behind.
+func decodeShare(text []byte) ([]byte, error) {
+	out := make([]byte, 0, shareSize)
+	var bits uint32
+	n := 0
+	for _, c := range text {
+		v := strings.IndexByte(shareAlphabet, c)
+		if v < 0 || len(out) == shareSize {
+			return out, efs.ErrBadInput
+		}
+		if bits, n = bits<<5|uint32(v), n+5; n >= 8 {
+			n -= 8
+			out = append(out, byte(bits>>n))
+			bits &= 1<<n - 1
+		}
+	}
+	if n >= 5 || bits != 0 { // what the last letter has beyond the last byte
+		return out, efs.ErrBadInput
+	}
+	return out, nil
 }
 
 // Destroy wipes the share.

@@ -17,14 +17,18 @@ func split(t *testing.T, k *secret.Key, root efs.ID, generation uint32, total, t
 	if err != nil {
 		t.Fatal(err)
 	}
-	return texts
+	lines := []string{}
+	for _, text := range texts {
+		lines = append(lines, string(text))
+	}
+	return lines
 }
 
 func combine(t *testing.T, texts ...string) (*secret.Key, error) {
 	t.Helper()
 	var shares []*Share
 	for _, text := range texts {
-		s, err := ParseShare(text)
+		s, err := ParseShare([]byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +105,7 @@ func TestParseShareForgivesTheForm(t *testing.T) {
 		"without dashes": sharePrefix + strings.ReplaceAll(text[len(sharePrefix):], "-", ""),
 		"with spaces":    " " + strings.ReplaceAll(text, "-", " ") + "\r\n",
 	} {
-		if s, err := ParseShare(s); err != nil || s.Number != 1 || s.Threshold != 2 {
+		if s, err := ParseShare([]byte(s)); err != nil || s.Number != 1 || s.Threshold != 2 {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -119,7 +123,7 @@ func TestParseShareForgivesTheForm(t *testing.T) {
 		"nothing":               "",
 		"the prefix alone":      sharePrefix,
 	} {
-		if _, err := ParseShare(s); err == nil || strings.Contains(err.Error(), text[len(sharePrefix)+9:][:8]) {
+		if _, err := ParseShare([]byte(s)); err == nil || strings.Contains(err.Error(), text[len(sharePrefix)+9:][:8]) {
 			t.Errorf("%s: %v", what, err)
 		} else {
 			wantError(t, what, err, efs.ErrBadInput)
@@ -141,7 +145,7 @@ func TestGatheringKeepsItsProgress(t *testing.T) {
 	g := NewGathering(dir)
 	add := func(what, text string, have int, want error) *secret.Key {
 		t.Helper()
-		got, _, key, err := g.Add(text)
+		got, _, key, err := g.Add([]byte(text))
 		if want == nil && err != nil || got != have {
 			t.Fatalf("%s: %d shares, %v", what, got, err)
 		}

@@ -174,7 +174,7 @@ func (k *keys) all(kind string) (out []needle) {
 func rootKeys(t *testing.T, s *kit.Server) *keys {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "copy")
-	copyRoot := exec.Command("sh", "-c", `mkdir -p "$2" && cd "$1" && tar --exclude=admin.sock --exclude='index.db*' -cf - . | tar -xf - -C "$2"`, "sh", s.Root, dir)
+	copyRoot := exec.Command("sh", "-c", `mkdir -p "$2" && cd "$1" && tar --exclude="*.sock" --exclude='index.db*' -cf - . | tar -xf - -C "$2"`, "sh", s.Root, dir)
 	if out, err := copyRoot.CombinedOutput(); err != nil && !strings.Contains(string(out), "file changed as we read it") {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -36,7 +36,7 @@ type keys struct {
 // the starter key can.
 func openRoot(root, name string, starterKey []byte) (*keys, error) {
 	k := &keys{starter: starterKey, epochs: map[efs.ID][]byte{}}
-	key, err := starter.Parse(base64.StdEncoding.EncodeToString(starterKey))
+	key, err := starter.Parse([]byte(base64.StdEncoding.EncodeToString(starterKey)))
 	if err != nil {
 		return nil, err
 	}
