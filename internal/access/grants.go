@@ -188,16 +188,21 @@ func (d *Directory) storeAll(ctx context.Context, muts []efs.AccessMutation) err
 }
 
 // DropGrants forgets every grant of the holders that match, and on the
-// resources that match, where on is not nil. The holders' sessions end.
+// resources that match, where either is not nil. The sessions of those who
+// lose something end; the others' do not.
 func (d *Directory) DropGrants(ctx context.Context, match func(Principal) bool, on func(string) bool) error {
 	for _, h := range d.Holdings("") {
 		who := h.Holder.Principal()
 		if match != nil && !match(who) {
 			continue
 		}
+		lost := func(g Grant) bool { return on == nil || on(g.On) }
+		if !slices.ContainsFunc(h.Grants, lost) {
+			continue
+		}
 		before := d.Generation()
 		err := d.changeGrants(ctx, h.Holder, func(h *Holding, _ time.Time) error {
-			h.Grants = slices.DeleteFunc(h.Grants, func(g Grant) bool { return on == nil || on(g.On) })
+			h.Grants = slices.DeleteFunc(h.Grants, lost)
 			return nil
 		})
 		if err == nil || d.Generation() != before {

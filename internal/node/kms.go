@@ -140,12 +140,20 @@ func (n *Node) DescribeKey(ctx context.Context, provider, id string) (KeyStatus,
 	return n.onKey(provider, "describing", id, func(k efs.KMS) (efs.KeyInfo, error) { return k.DescribeKey(ctx, id) })
 }
 
-// CreateKey makes a master key. efs.ErrExists, efs.ErrBadInput.
+// CreateKey makes a master key, on which nobody has a grant: those on an
+// earlier key of that id are taken away. efs.ErrExists, efs.ErrBadInput.
 func (n *Node) CreateKey(ctx context.Context, provider, id string, o efs.KeyOptions) (KeyStatus, error) {
 	if err := o.Check(); err != nil {
 		return KeyStatus{}, err
 	}
-	return n.onKey(provider, "creating", id, func(k efs.KMS) (efs.KeyInfo, error) { return k.CreateKey(ctx, id, o) })
+	s, err := n.onKey(provider, "creating", id, func(k efs.KMS) (efs.KeyInfo, error) { return k.CreateKey(ctx, id, o) })
+	if err != nil {
+		return s, err
+	}
+	if err := n.DropKeyGrants(context.WithoutCancel(ctx), provider, id); err != nil {
+		return s, fmt.Errorf("key %s was made, but grants on an earlier one may hold for it: %w", id, err)
+	}
+	return s, nil
 }
 
 // UpdateKey replaces what is said about a master key.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,6 +72,9 @@ func (x *exchange) onKey(t target) error {
 		return err
 	}
 	s, err := action.do(x, x.r.Context(), provider, t.name, in)
+	if used := (*node.KeyInUseError)(nil); errors.As(err, &used) {
+		return x.usedKey(used)
+	}
 	if err != nil {
 		return keyProblem(err)
 	}
@@ -111,11 +115,7 @@ func (x *exchange) providerOf(named, id string, p access.Permissions) (string, e
 
 // keyProblem tells what became of something that was to be done with a key.
 func keyProblem(err error) error {
-	var used *node.KeyInUseError
 	switch {
-	case errors.As(err, &used):
-		return keyInUse.from(err, "The key wraps the keys of "+strings.Join(used.FileSystems, ", ")+
-			", which nobody could read again. Give them another key first (PUT …/encryption, then efsctl rotate-kms), or say force.")
 	case errors.Is(err, efs.ErrNotFound):
 		return outOfReach()
 	case errors.Is(err, efs.ErrExists):
@@ -138,6 +138,26 @@ func reason(err error, kind error) string {
 	text := strings.TrimSpace(strings.ReplaceAll(err.Error(), kind.Error()+": ", ""))
 	text = strings.TrimSuffix(text, ": "+kind.Error())
 	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// usedKey tells what is in the way of deleting a key. File systems that the
+// caller does not know are counted and not named.
+func (x *exchange) usedKey(used *node.KeyInUseError) error {
+	var known []string
+	for _, fs := range used.FileSystems {
+		if x.mayKnow(fs) == nil {
+			known = append(known, fs)
+		}
+	}
+	of := strings.Join(known, ", ")
+	switch more := len(used.FileSystems) - len(known); {
+	case len(known) == 0:
+		of = strconv.Itoa(more) + " buckets"
+	case more > 0:
+		of += " and " + strconv.Itoa(more) + " more"
+	}
+	return keyInUse.from(used, "The key wraps the keys of "+of+
+		", which nobody could read again. Give them another key first (PUT …/encryption, then efsctl rotate-kms), or say force.")
 }
 
 // keyView is a key as the API shows it. Which file systems it concerns is

@@ -1,0 +1,70 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/access"
+	"github.com/efs-project/efs/internal/node"
+)
+
+// Making a key takes nothing from those who hold grants on others.
+func TestMakingAKeyEndsNobodysSession(t *testing.T) {
+	w := newWorld(t)
+	w.grantTo("alice", "docs", "/", access.Admin)
+	w.grantTo("carol", "other", "/", access.Admin)
+	alice, carol := w.as("alice@docs"), w.as("carol@other")
+	alice.json("POST", "/api/v1/kms/keys", map[string]string{"id": "hers"}).want(201)
+	realm, err := w.node.Admins()
+	must(t, err)
+	before := realm.Generation()
+	carol.json("POST", "/api/v1/kms/keys", map[string]string{"id": "carols"}).want(201)
+	alice.do("GET", "/api/v1/kms/keys/hers", nil).want(200)
+	if n := realm.Generation() - before; n != 1 {
+		t.Errorf("%d records were written for one grant", n)
+	}
+}
+
+// A key's administrator who has nothing to do with a file system is not told
+// its name, also where it is in the way of deleting the key.
+func TestTheNamesOfOthersBucketsAreNotToldWithTheirKey(t *testing.T) {
+	w := newWorld(t)
+	w.grantTo("alice", "docs", "/", access.Admin)
+	alice := w.as("alice@docs")
+	alice.json("POST", "/api/v1/kms/keys", map[string]string{"id": "shared"}).want(201)
+	root := w.admin("root")
+	for _, fs := range []string{"docs", "other"} {
+		root.json("PUT", "/api/v1/buckets/"+fs+"/encryption", map[string]any{"enabled": true, "kms_key_id": "shared"}).want(200)
+	}
+	r := alice.json("POST", "/api/v1/kms/keys/shared/schedule-deletion", map[string]any{}).wantProblem(keyInUse)
+	if body := string(r.body); strings.Contains(body, "docs, other") || !strings.Contains(body, "docs and 1 more") {
+		t.Errorf("%s", body)
+	}
+	r = root.json("POST", "/api/v1/kms/keys/shared/schedule-deletion", map[string]any{}).wantProblem(keyInUse)
+	if body := string(r.body); !strings.Contains(body, "docs, other") {
+		t.Errorf("%s", body)
+	}
+}
+
+// Whoever makes a key anew under an id that was used before, in whatever way,
+// does not hand it to those who had grants on the earlier one.
+func TestGrantsOnAnEarlierKeyOfTheSameIDAreGone(t *testing.T) {
+	w := newWorld(t)
+	p := access.Principal{User: "alice", Realm: "docs"}
+	on := access.Resource{Provider: node.LocalProvider, Key: "again"}
+	realm, err := w.node.Admins()
+	must(t, err)
+	f, err := w.node.FS("docs")
+	must(t, err)
+	created, _ := f.Users.Created("alice")
+	must(t, realm.Grant(t.Context(), access.Holder{User: "alice", Realm: "docs", RealmID: f.ID(), Created: created}, on, access.KMSAdmin)) // of before
+	if w.node.KeyRights(p).OnKey(on.Provider, on.Key) == 0 {
+		t.Fatal("there is no grant to lose")
+	}
+	_, err = w.node.CreateKey(t.Context(), on.Provider, on.Key, efs.KeyOptions{})
+	must(t, err)
+	if have := w.node.KeyRights(p).OnKey(on.Provider, on.Key); have != 0 {
+		t.Errorf("alice has %s on a key that somebody else made", have)
+	}
+}
