@@ -226,3 +226,59 @@ func TestRestoreCutOff(t *testing.T) {
 		t.Errorf("it is still there: %v", err)
 	}
 }
+
+// One damaged record does not cost what came after the backup: epochs and units
+// that are here and good stay.
+func TestRestoreKeepsWhatIsNewerAndGood(t *testing.T) {
+	var old efs.ID // of a unit in the backup
+	for what, harm := range map[string]func(k *Keys) func(*bolt.Tx) error{
+		"a root secret": func(k *Keys) func(*bolt.Tx) error {
+			return edit(k.FS(), k.set().roots[0].record().ID, func(r *keyRecord) { r.Wrapped[20] ^= 1 })
+		},
+		"a key of an old epoch": func(k *Keys) func(*bolt.Tx) error {
+			return edit(k.FS(), k.set().keysOf(1)[0].record().ID, func(r *keyRecord) { r.Wrapped[20] ^= 1 })
+		},
+		"the manifest": func(k *Keys) func(*bolt.Tx) error { return dropManifest(k.FS()) },
+		"a unit": func(k *Keys) func(*bolt.Tx) error {
+			return func(tx *bolt.Tx) error {
+				return tx.Bucket(bucketUnits).Put(keyPlace(k.fs, old), []byte("damaged"))
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := newSafe(t)
+			k := s.create(t, "user-data", oneStage)
+			u := newUnit(t, k)
+			files, units := wrapAll(t, k), wrapUnit(t, u)
+			backup, index := s.backup(t, time.Hour), root(t, k, "index")
+			if _, err := k.Restage(t.Context(), twoStages); err != nil {
+				t.Fatal(err)
+			}
+			later := newUnit(t, k)
+			old = u.ID()
+			newFiles, newUnits := wrapAll(t, k), wrapUnit(t, later)
+			s.lose(t, harm(k))
+			done := s.restore(t, backup, k.FS())
+			if len(done.Restored) != 1 {
+				t.Fatalf("restored %+v", done)
+			}
+			for range 2 {
+				k = s.keys(t, k.FS())
+				if err := errors.Join(files.open(k), units.open(k), newFiles.open(k), newUnits.open(k)); err != nil {
+					t.Error(err)
+				}
+				if !bytes.Equal(root(t, k, "index"), index) {
+					t.Error("the root key is another one")
+				}
+				after := wrapAll(t, k)
+				if err := after.open(k); err != nil {
+					t.Error(err)
+				}
+				if again := s.restore(t, backup, k.FS()); len(again.Kept) != 1 {
+					t.Errorf("restored again: %+v", again)
+				}
+				s.reopen(t)
+			}
+		})
+	}
+}

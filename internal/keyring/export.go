@@ -56,6 +56,8 @@ type exportKey struct {
 // starter key and the server's secrets, or with access to the KMS. A server
 // only ever compares them. Durable on return.
 func (k *Keys) Export(systemDir string) error {
+	k.exporting.Lock() // else one that began before a change could end after it
+	defer k.exporting.Unlock()
 	for _, name := range []string{ExportKeys, ExportSalt} {
 		b, err := k.export(name)
 		if err == nil {

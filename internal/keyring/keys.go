@@ -26,7 +26,8 @@ type Keys struct {
 	change sync.RWMutex // held for writing while the keyset is exchanged, for reading while a unit is made
 	units  unitCache
 
-	onChange atomic.Pointer[func()]
+	onChange  atomic.Pointer[func()]
+	exporting sync.Mutex // held while the copies are written
 }
 
 // OnChange has f called after the stored keys of the file system changed, so

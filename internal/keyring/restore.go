@@ -1,12 +1,10 @@
 package keyring
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -22,10 +20,10 @@ type Restored struct {
 	Missing  []efs.ID `json:"missing"`  // those of which neither has usable keys
 }
 
-// Restore takes the keys of those of the given file systems that have no
-// usable keys here from a backup. Where keys are here and good, they stay:
-// they are newer. What is known here to be destroyed stays so: units whose
-// tombstones are here, and epochs that are gone. One transaction. Errors:
+// Restore mends the keys of those of the given file systems whose keys here are
+// missing or damaged, from a backup. What is here and good stays: it is newer.
+// What is known here to be destroyed stays so: units whose tombstones are here,
+// and epochs that are gone. One transaction. Errors:
 // efs.ErrRefused (it has expired), efs.ErrWrongKey (of another root),
 // efs.ErrDamaged.
 func (r *Keyring) Restore(ctx context.Context, src io.Reader, root efs.ID, kek seal.KEK, fs []efs.ID) (Restored, error) {
@@ -59,7 +57,7 @@ func (r *Keyring) restore(ctx context.Context, src io.Reader, root efs.ID, kek s
 		switch {
 		case kept:
 			done.Kept = append(done.Kept, id)
-		case errors.Is(err, efs.ErrUnavailable), errors.Is(err, efs.ErrRefused):
+		case noAnswer(err):
 			return done, err // nobody knows now whether the keys are good
 		case err != nil:
 			r.log.Warn("a backup of keys has none for a file system", "fs", id, "err", err)
@@ -93,22 +91,17 @@ func backupError(err error) error {
 	return err
 }
 
-// plan looks at one file system: its keys here are kept if they are good; else
-// put stores those of the backup, without what was destroyed since.
+// plan looks at one file system: its keys here are kept if all of them are
+// good; else put stores what is good here and in the backup together.
 func (r *Keyring) plan(ctx context.Context, old *store, fs efs.ID) (put func(*bolt.Tx) error, kept bool, err error) {
-	here, err := r.load(fs)
-	if err == nil {
-		err = here.set().verify(ctx)
-		here.destroy(errClosed)
-	}
-	switch {
-	case err == nil:
-		return nil, true, nil
-	case errors.Is(err, efs.ErrUnavailable), errors.Is(err, efs.ErrRefused):
+	here, err := r.wares(fs)
+	if err != nil {
 		return nil, false, err
 	}
-	gone := &destroyed{}
-	if err := r.store.view(func(tx *bolt.Tx) error { return gone.read(tx, fs) }); err != nil {
+	if err = r.allGood(ctx, here); err == nil {
+		return nil, true, nil
+	}
+	if noAnswer(err) {
 		return nil, false, err
 	}
 	back := &Keyring{store: old, kms: r.kms, life: r.life, log: r.log}
@@ -120,107 +113,21 @@ func (r *Keyring) plan(ctx context.Context, old *store, fs efs.ID) (put func(*bo
 	if err := k.set().verify(ctx); err != nil {
 		return nil, false, err
 	}
-	s, err := back.without(ctx, k.set(), gone)
+	there, err := back.wares(fs)
 	if err != nil {
 		return nil, false, err
 	}
-	var records []stored
-	err = old.view(func(tx *bolt.Tx) error {
-		var err error
-		records, err = recordsOf(tx, s, gone)
-		return err
-	})
-	return func(tx *bolt.Tx) error { return replaceRecords(tx, s, records, gone) }, false, err
+	m := &mending{ring: r, keys: k, here: here, there: there, records: map[efs.ID]keyRecord{}}
+	if err := m.mend(ctx); err != nil {
+		return nil, false, err
+	}
+	return m.put, false, nil
 }
 
-// stored is a record and where it lies.
-type stored struct{ bucket, key, value []byte }
-
-func (r stored) put(tx *bolt.Tx) error { return tx.Bucket(r.bucket).Put(r.key, r.value) }
-
-// storedAt returns a copy of the record at key, if there is one.
-func storedAt(tx *bolt.Tx, bucket, key []byte) []stored {
-	value := tx.Bucket(bucket).Get(key)
-	if value == nil {
-		return nil
-	}
-	return []stored{{bucket, key, bytes.Clone(value)}}
-}
-
-// destroyed is what is known here of a file system to be destroyed.
-type destroyed struct {
-	newest int          // epochs up to here that are not live were destroyed; 0: nothing is known
-	live   map[int]bool //
-	units  []efs.ID     // by tombstone
-}
-
-func (d *destroyed) read(tx *bolt.Tx, fs efs.ID) error {
-	d.live = map[int]bool{}
-	if m, _, _, err := parseManifest(bytes.Clone(tx.Bucket(bucketFS).Get(fs[:]))); err == nil && m.FS == fs {
-		d.newest = m.Newest
-		for _, e := range m.Epochs {
-			d.live[e.Number] = true
-		}
-	}
-	c := tx.Bucket(bucketUnits).Cursor()
-	for place, b := c.Seek(fs[:]); bytes.HasPrefix(place, fs[:]); place, b = c.Next() {
-		var rec unitRecord
-		if decode(b, &rec) == nil && rec.State == stateDestroyed { // damaged ones are what is restored
-			d.units = append(d.units, rec.ID)
-		}
-	}
-	return nil
-}
-
-// without returns s without the epochs that were destroyed.
-func (r *Keyring) without(ctx context.Context, s *keyset, gone *destroyed) (*keyset, error) {
-	m := s.manifest.clone()
-	m.Epochs = slices.DeleteFunc(m.Epochs, func(e epoch) bool { return e.Number <= gone.newest && !gone.live[e.Number] })
-	if len(m.Epochs) == len(s.manifest.Epochs) {
-		return s, nil
-	}
-	if m.find(m.Newest) < 0 {
-		return nil, fmt.Errorf("%w: all that it could seal with was destroyed since: it is older than the rotation to an epoch that is here", efs.ErrRefused)
-	}
-	next, err := r.keysetOf(m, nil, s)
-	if err != nil {
-		return nil, err
-	}
-	return next, next.sign(ctx, s)
-}
-
-// recordsOf returns the records of a backup that belong to s.
-func recordsOf(tx *bolt.Tx, s *keyset, gone *destroyed) (records []stored, err error) {
-	fs := s.manifest.FS
-	for _, l := range s.all() {
-		records = append(records, storedAt(tx, bucketKeys, keyPlace(fs, l.record().ID))...)
-	}
-	err = eachUnit(tx, fs, func(rec *unitRecord) error {
-		if rec.State == stateDestroyed || s.manifest.find(rec.Epoch) >= 0 {
-			records = append(records, storedAt(tx, bucketUnits, keyPlace(fs, rec.ID))...)
-		}
-		return nil
-	})
-	return append(records, storedAt(tx, bucketAnchors, fs[:])...), err
-}
-
-// replaceRecords puts the records of a backup in place of what is here, but
-// for tombstones and for the anchor, which are newer here.
-func replaceRecords(tx *bolt.Tx, s *keyset, records []stored, gone *destroyed) error {
-	fs := s.manifest.FS
-	newer := storedAt(tx, bucketAnchors, fs[:])
-	for _, id := range gone.units {
-		newer = append(newer, storedAt(tx, bucketUnits, keyPlace(fs, id))...)
-	}
-	if err := dropAll(tx, fs); err != nil {
-		return err
-	}
-	for _, rec := range append(records, newer...) {
-		if err := rec.put(tx); err != nil {
-			return err
-		}
-	}
-	return tx.Bucket(bucketFS).Put(fs[:], s.stored())
+// noAnswer reports whether an error leaves open if a key is good.
+func noAnswer(err error) bool {
+	return errors.Is(err, efs.ErrUnavailable) || errors.Is(err, efs.ErrRefused) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // mergeCopies registers the copies that the backup knows of.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -39,9 +40,13 @@ func (k backupKey) ID() [16]byte { return k.id }
 // Derive is HKDF-SHA256 of the key.
 func (k backupKey) Derive(salt, info []byte) ([]byte, error) { return k.key.Derive(salt, info) }
 
+var makingBackupKey sync.Mutex // two first backups at once have the same key
+
 // openBackupKey returns the key of the Box, made when it is first needed. Its
 // secret is an id, then the key.
 func openBackupKey(box *starter.Box) (k backupKey, err error) {
+	makingBackupKey.Lock()
+	defer makingBackupKey.Unlock()
 	b, err := box.Get(backupKeyName)
 	if errors.Is(err, efs.ErrNotFound) {
 		id := efs.NewID()
