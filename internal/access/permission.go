@@ -160,6 +160,15 @@ func (r Resource) String() string {
 // Place returns the path without slashes around it, as Rights takes it.
 func (r Resource) Place() string { return mustCanonical(r.Path) }
 
+// Note says for a log who may do what, or no longer may: without the path, which
+// is no matter for those who read logs.
+func Note(p Principal, on Resource, what Permissions) string {
+	if on.IsKey() {
+		return what.String() + " on " + on.String() + " of " + p.String()
+	}
+	return what.String() + " of " + p.String()
+}
+
 // on is how a grant's record names what it is on.
 func (r Resource) on() string {
 	if r.IsKey() {

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -33,24 +32,34 @@ func readingOp(name string) bool {
 	return strings.HasPrefix(name, "list-") || strings.HasPrefix(name, "show-")
 }
 
+// takingOp are the commands that go on while the volume of the log is full, for
+// which space is reserved there: those that make room, and those that shut
+// somebody out, which nobody can let wait.
+func takingOp(name string) bool {
+	switch name {
+	case opRevoke, opRemoveKey, opRevokeGrant, opKMSDisable:
+		return true
+	}
+	return strings.HasPrefix(name, "delete-")
+}
+
 // audited runs a command and records it. One that changes something is not
-// begun while it could not be recorded, except what may mend that: deleting,
+// begun while it could not be recorded, except what cannot wait (takingOp),
 // and bringing the server into service, before which there is no log.
 func (s *Server) audited(ctx context.Context, name string, body []byte, run func() (any, error)) (any, error) {
 	reading := readingOp(name)
 	if !reading {
-		if err := s.node.Audit().Admit(strings.HasPrefix(name, "delete-")); err != nil {
+		if err := s.node.Audit().Admit(takingOp(name)); err != nil {
 			return nil, fmt.Errorf("not done: %w", err)
 		}
 	}
 	result, err := run()
 	e := audit.Event{Op: "admin." + name, Outcome: outcomeOf(err)}
 	e.User, _ = ctx.Value(peerKey{}).(string)
-	var about struct{ FS, User, Name, ID string }
-	_ = json.Unmarshal(body, &about) // the command itself refuses what is malformed
-	e.FS, e.Detail = about.FS, "about "+about.User
-	if about.User == "" {
-		e.Detail = ""
+	a := aboutOf(body)
+	e.FS, e.Detail = a.fs, a.detail
+	if a.placed {
+		e.Name = s.sealLabel(ctx, a.fs, a.path)
 	}
 	log := s.node.Audit()
 	if reading || err != nil {
@@ -61,6 +70,19 @@ func (s *Server) audited(ctx context.Context, name string, body []byte, run func
 		return nil, fmt.Errorf("it was done, but could not be recorded: %w", err)
 	}
 	return result, nil
+}
+
+// sealLabel seals a path for the log; nil where that cannot be done.
+func (s *Server) sealLabel(ctx context.Context, fs, path string) []byte {
+	f, err := s.node.FS(fs)
+	if err != nil {
+		return nil
+	}
+	label, err := f.SealLabel(context.WithoutCancel(ctx), path)
+	if err != nil {
+		return nil
+	}
+	return label
 }
 
 // outcomeOf names a failure by its kind; its text may hold what is no matter

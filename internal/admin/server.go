@@ -125,13 +125,12 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 // subject is what the log tells of a request: whose file system and which user
 // it was about, so that the log shows who was let in and shut out.
 func subject(body []byte) (attrs []any) {
-	var about struct{ FS, User string }
-	_ = json.Unmarshal(body, &about) // the operation itself refuses what is malformed
-	if about.FS != "" {
-		attrs = append(attrs, "fs", about.FS)
+	a := aboutOf(body)
+	if a.fs != "" {
+		attrs = append(attrs, "fs", a.fs)
 	}
-	if about.User != "" {
-		attrs = append(attrs, "user", about.User)
+	if a.user != "" {
+		attrs = append(attrs, "user", a.user)
 	}
 	return attrs
 }

@@ -71,6 +71,7 @@ func (x *exchange) createBucket(target) error {
 	if err := x.readAPI(&in); err != nil {
 		return err
 	}
+	x.note = "about " + in.Name
 	switch err := x.s.node.CreateFS(x.r.Context(), in.Name, nil); {
 	case errors.Is(err, efs.ErrBadInput):
 		return badJSON.from(err, "name must be 2 to 63 lower-case letters, digits and dashes, beginning with a letter or digit.")

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/fsys"
@@ -148,6 +149,9 @@ func keyForPolicy(err error) error {
 
 // setStages makes stages the file system's policy and answers with it.
 func (x *exchange) setStages(f *fsys.FS, stages []efs.StagePolicy) error {
+	for _, st := range stages {
+		x.note = strings.TrimPrefix(x.note+", "+st.Algorithm+" under "+st.Provider+"/"+st.KeyID, ", ")
+	}
 	p := f.Policy()
 	p.Stages = stages
 	p, err := f.SetPolicy(x.r.Context(), fsys.Who{User: x.who.principal().String()}, p)

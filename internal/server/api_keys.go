@@ -71,6 +71,10 @@ func (x *exchange) onKey(t target) error {
 	if err != nil {
 		return err
 	}
+	x.note = "about " + provider + "/" + t.name + " " + t.action
+	if in.Force {
+		x.note += ", by force"
+	}
 	s, err := action.do(x, x.r.Context(), provider, t.name, in)
 	if used := (*node.KeyInUseError)(nil); errors.As(err, &used) {
 		return x.usedKey(used)
@@ -227,6 +231,7 @@ func (x *exchange) createKey(target) error {
 	if in.Provider == "" {
 		in.Provider = efs.DefaultPolicy().Stages[0].Provider
 	}
+	x.note = "about " + in.Provider + "/" + in.ID
 	ctx := x.r.Context()
 	s, err := x.s.node.CreateKey(ctx, in.Provider, in.ID, in.KeyOptions)
 	if err != nil {

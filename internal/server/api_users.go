@@ -88,6 +88,7 @@ func (x *exchange) createUser(t target) error {
 	if err := x.readAPI(&in); err != nil {
 		return err
 	}
+	x.note = "about " + in.Name
 	key, err := userkey.ParsePublic([]byte(in.Key))
 	if err != nil {
 		return badJSON.from(err, "key must be one public key: OpenPGP (armored), OpenSSH, or PEM, with Ed25519.")
@@ -221,6 +222,8 @@ func (x *exchange) changeGrant(t target, away bool) error {
 	if err != nil {
 		return badJSON.from(err, "path must begin with a slash; / is all of the bucket.")
 	}
+	x.note = access.Note(who, on, in.Permissions)
+	x.place, _ = f.SealLabel(x.r.Context(), on.Place()) // without the keys there is none
 	change := x.s.node.Grant
 	if away {
 		change = x.s.node.RevokeGrant

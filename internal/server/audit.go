@@ -15,6 +15,8 @@ type auditing struct {
 	to       string // where something is moved or copied
 	claimed  string // user that a handshake is for
 	op       string // set by a handler that knows better than the route
+	note     string // of a handler: what the request is about, where its path does not tell
+	place    []byte // of a handler: sealed label of the path that it is about
 	begun    bool   // a change that the log expects
 	recorded bool   // the event has been handed over
 	void     bool   // a change that could not be recorded: its answer was replaced
@@ -130,6 +132,10 @@ func (x *exchange) event(outcome string) audit.Event {
 	if x.target.name != "" { // a user, or a key and what is done with it
 		e.Detail = strings.TrimSpace("about " + x.target.name + " " + x.target.action)
 	}
+	if x.note != "" {
+		e.Detail = x.note
+	}
+	e.Name = x.place
 	switch {
 	case x.who.user == "":
 		if x.claimed != "" {
