@@ -28,6 +28,7 @@ type Entry struct {
 	Object string // file id
 	// Problem is the name of the problem document that was answered.
 	Problem string
+	Trace   string // id of the trace, if it is kept
 }
 
 // Logger takes entries.
@@ -43,7 +44,7 @@ type field struct{ key, value string }
 // that are empty left out.
 func (e *Entry) strings() (before [3]field, after []field) {
 	before = [3]field{{"id", e.ID}, {"route", e.Route}, {"method", e.Method}}
-	all := [...]field{{"from", e.From}, {"fs", e.FS}, {"user", e.User}, {"object", e.Object}, {"problem", e.Problem}}
+	all := [...]field{{"from", e.From}, {"fs", e.FS}, {"user", e.User}, {"object", e.Object}, {"problem", e.Problem}, {"trace", e.Trace}}
 	n := len(all)
 	for n > 0 && all[n-1].value == "" {
 		n--

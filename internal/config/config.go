@@ -104,7 +104,8 @@ type Audit struct {
 
 // Tracing is where traces are sent.
 type Tracing struct {
-	Endpoint string `koanf:"endpoint"` // OTLP/HTTP; "": nowhere
+	Endpoint    string  `koanf:"endpoint"`     // base URL of an OTLP/HTTP receiver; "": nowhere
+	SampleRatio float64 `koanf:"sample_ratio"` // part of the traces that is kept, 0 to 1
 }
 
 // Log is how and how much is logged.

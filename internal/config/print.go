@@ -164,7 +164,7 @@ func (c *Config) PrintEffective(w io.Writer) error {
 func (c *Config) value(s *setting) string {
 	v := c.raw.Get(s.key)
 	switch s.value.(type) {
-	case int, bool:
+	case int, bool, float64:
 		return fmt.Sprint(v)
 	case []string:
 		if one, ok := v.(string); ok {

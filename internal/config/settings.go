@@ -5,7 +5,7 @@ package config
 type setting struct {
 	key   string // SECTION.KEY
 	flag  string // "" for none
-	value any    // default: string, bool, int or []string
+	value any    // default: string, bool, int, float64 or []string
 	live  bool   // a reload applies it; others need a restart
 	help  string // one line or a few, for people
 }
@@ -72,7 +72,8 @@ var settings = []setting{
 	{"audit.keep", "", "0s", true, "how long it is kept; 0: for ever"},
 	{"audit.sinks", "", []string{}, false, "where its newest head is kept besides: file:/PATH, syslog, syslog:udp://HOST:PORT"},
 
-	{"tracing.endpoint", "", "", false, "URL of an OTLP/HTTP receiver; empty: no traces. Not sent by this version yet"},
+	{"tracing.endpoint", "", "", false, "base URL of an OTLP/HTTP receiver, such as http://127.0.0.1:4318; empty: that of OTEL_EXPORTER_OTLP_ENDPOINT, else no traces"},
+	{"tracing.sample_ratio", "", 1.0, false, "part of the traces that is kept, 0 to 1. Traces that users' own traceparent headers begin are kept as these say"},
 
 	{"log.level", "log-level", "info", true, "debug, info, warn or error"},
 	{"log.format", "log-format", "text", false, "text or json"},

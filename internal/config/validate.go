@@ -93,12 +93,18 @@ func (a *Audit) validate() error {
 }
 
 func (t *Tracing) validate() error {
+	if !(t.SampleRatio >= 0 && t.SampleRatio <= 1) { // NaN neither
+		return fmt.Errorf("tracing.sample_ratio: %v is not between 0 and 1", t.SampleRatio)
+	}
 	if t.Endpoint == "" {
 		return nil
 	}
 	u, err := url.Parse(t.Endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("tracing.endpoint: %q is no URL such as http://127.0.0.1:4318", t.Endpoint)
+	}
+	if u.User != nil {
+		return errors.New("tracing.endpoint: credentials do not belong in it: put them into the variable OTEL_EXPORTER_OTLP_HEADERS")
 	}
 	return nil
 }

@@ -12,7 +12,9 @@ import (
 // Changes returns up to limit changes after sequence number since, in order.
 // efs.ErrLogTruncated if some of them are no longer in the log: list what
 // there is and go on from the head. efs.ErrDamaged if the log was altered.
-func (fs *FS) Changes(ctx context.Context, since uint64, limit int) ([]efs.Change, error) {
+func (fs *FS) Changes(ctx context.Context, since uint64, limit int) (_ []efs.Change, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Changes")
+	defer func() { span.EndWith(err) }()
 	if err := fs.ready(); err != nil {
 		return nil, err
 	}

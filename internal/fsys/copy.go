@@ -18,7 +18,9 @@ import (
 // efs.ErrExists where there is something at to, unless o.Overwrite: then files
 // are replaced, and directories are added to. Type, metadata and times are
 // kept; the copy has an id, a version and an ETag of its own.
-func (fs *FS) Copy(ctx context.Context, from, to string, o CopyOptions) (PutResult, error) {
+func (fs *FS) Copy(ctx context.Context, from, to string, o CopyOptions) (_ PutResult, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Copy")
+	defer func() { span.EndWith(err) }()
 	src, err := ParsePath(from)
 	if err != nil {
 		return PutResult{}, err

@@ -10,7 +10,9 @@ import (
 
 // Mkdir makes a directory. efs.ErrExists if there is anything at path,
 // efs.ErrNotFound if a parent is missing and o.Parents is not set.
-func (fs *FS) Mkdir(ctx context.Context, path string, o MkdirOptions) (efs.Entry, error) {
+func (fs *FS) Mkdir(ctx context.Context, path string, o MkdirOptions) (e efs.Entry, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Mkdir")
+	defer func() { span.EndWith(err) }()
 	segs, err := ParsePath(path)
 	if err != nil {
 		return efs.Entry{}, err
@@ -54,7 +56,9 @@ func (fs *FS) Mkdir(ctx context.Context, path string, o MkdirOptions) (efs.Entry
 // Remove deletes the file or directory at path. A directory must be empty
 // (else efs.ErrNotEmpty), or o.Recursive set: then it is detached at once, and
 // what is in it is deleted in the background.
-func (fs *FS) Remove(ctx context.Context, path string, o RemoveOptions) error {
+func (fs *FS) Remove(ctx context.Context, path string, o RemoveOptions) (err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Remove")
+	defer func() { span.EndWith(err) }()
 	segs, err := parseEntry(path)
 	if err != nil {
 		return err

@@ -42,7 +42,10 @@ const openTries = 10
 // Open opens the file at path. Nothing deletes its contents before Close.
 // efs.ErrNotFound, efs.ErrIsDir, efs.ErrDamaged.
 func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
-	return fs.openPath(ctx, path, fs.o.Cache)
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Open")
+	f, err := fs.openPath(ctx, path, fs.o.Cache)
+	span.EndWith(err)
+	return f, err
 }
 
 // openPath is Open with the given cache, or none.

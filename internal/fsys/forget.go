@@ -63,7 +63,9 @@ type forgetting struct {
 // efs.ErrStopped, and after a crash, it may have begun: then it is brought to
 // its end. efs.ErrBadInput if something at path lies in no unit, or path in
 // one; efs.ErrNotFound.
-func (fs *FS) Forget(ctx context.Context, who Who, path, reason string) (*Forgotten, error) {
+func (fs *FS) Forget(ctx context.Context, who Who, path, reason string) (_ *Forgotten, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Forget")
+	defer func() { span.EndWith(err) }()
 	segs, err := parseEntry(path)
 	if err != nil {
 		return nil, err

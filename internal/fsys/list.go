@@ -18,6 +18,8 @@ import (
 // what exists all the time is listed once. What o.Scope leaves out is neither
 // listed nor looked at nor told by next.
 func (fs *FS) List(ctx context.Context, dir string, o ListOptions) (entries []ListEntry, next string, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.List")
+	defer func() { span.EndWith(err) }()
 	if o.Limit < 0 || o.Limit > MaxListLimit {
 		return nil, "", fmt.Errorf("%w: limit %d, 1 to %d are allowed", efs.ErrBadInput, o.Limit, MaxListLimit)
 	}

@@ -231,7 +231,9 @@ func (fs *FS) found(ctx context.Context, segs []string) (*spot, error) {
 
 // Stat returns the entry at path. The root's is made up: it has no ETag that
 // changes and cannot be patched.
-func (fs *FS) Stat(ctx context.Context, path string) (efs.Entry, error) {
+func (fs *FS) Stat(ctx context.Context, path string) (e efs.Entry, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Stat")
+	defer func() { span.EndWith(err) }()
 	segs, err := ParsePath(path)
 	if err != nil {
 		return efs.Entry{}, err

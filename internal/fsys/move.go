@@ -14,7 +14,9 @@ import (
 // efs.ErrExists if there is something at to, unless o.Overwrite: then a file
 // replaces a file and a directory an empty directory (efs.ErrNotEmpty).
 // efs.ErrBadInput if to is from or lies below it.
-func (fs *FS) Move(ctx context.Context, from, to string, o MoveOptions) (PutResult, error) {
+func (fs *FS) Move(ctx context.Context, from, to string, o MoveOptions) (_ PutResult, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Move")
+	defer func() { span.EndWith(err) }()
 	src, err := parseEntry(from)
 	if err != nil {
 		return PutResult{}, err

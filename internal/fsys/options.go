@@ -7,6 +7,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/keyring"
+	"github.com/efs-project/efs/internal/tracing"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -69,6 +70,7 @@ type Options struct {
 	Cache          Cache      // of decrypted contents; nil: none
 	AcceptRollback bool       // go on with an index older than its anchor
 	Logger         *slog.Logger
+	Tracer         *tracing.Tracer  // of requests; nil: none
 	Clock          func() time.Time // nil: time.Now
 	LogLimit       int64            // changes kept in the log; 0: DefaultLogLimit
 

@@ -10,7 +10,9 @@ import (
 // Patch changes what is kept with a file or directory, not its contents. The
 // version grows by one and the ETag is new: type and metadata are part of what
 // a reader gets, so a cached answer must not outlive them.
-func (fs *FS) Patch(ctx context.Context, path string, o PatchOptions) (efs.Entry, error) {
+func (fs *FS) Patch(ctx context.Context, path string, o PatchOptions) (_ efs.Entry, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Patch")
+	defer func() { span.EndWith(err) }()
 	segs, err := parseEntry(path)
 	if err != nil {
 		return efs.Entry{}, err

@@ -27,7 +27,9 @@ import (
 //
 // Killed after the first, the next start finds the keys as they were and drops
 // the intention; after the second, it does the third.
-func (fs *FS) SetPolicy(ctx context.Context, who Who, p efs.Policy) (efs.Policy, error) {
+func (fs *FS) SetPolicy(ctx context.Context, who Who, p efs.Policy) (_ efs.Policy, err error) {
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.SetPolicy")
+	defer func() { span.EndWith(err) }()
 	if err := fs.ready(); err != nil {
 		return efs.Policy{}, err
 	}

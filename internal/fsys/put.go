@@ -31,7 +31,10 @@ func (fs *FS) Put(ctx context.Context, path string, body io.Reader, o PutOptions
 		return PutResult{}, err
 	}
 	p := &put{fs: fs, segs: segs, o: o}
-	return p.run(ctx, body)
+	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Put")
+	res, err := p.run(ctx, body)
+	span.EndWith(err)
+	return res, err
 }
 
 // put is one store under way.

@@ -78,11 +78,17 @@ func (p *put) blob(ctx context.Context, id efs.ID, body io.Reader) (info seal.In
 	if err != nil {
 		return info, fmt.Errorf("beginning a blob: %w", err)
 	}
-	if info, err = p.write(ctx, dst, &p.how.Params, body); err != nil {
+	writing, span := p.fs.o.Tracer.Step(ctx, "blob.Write") // as long as the body comes
+	info, err = p.write(writing, dst, &p.how.Params, body)
+	span.EndWith(err)
+	if err != nil {
 		dst.Abort()
 		return info, err
 	}
-	if err := dst.Commit(); err != nil {
+	_, span = p.fs.o.Tracer.Step(ctx, "blob.Commit")
+	err = dst.Commit()
+	span.EndWith(err)
+	if err != nil {
 		return info, fmt.Errorf("storing a blob: %w", err)
 	}
 	return info, nil

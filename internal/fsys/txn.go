@@ -210,7 +210,11 @@ func (t *txn) commitCharged(ctx context.Context) (efs.Committed, error) {
 	if err := t.charge(); err != nil {
 		return efs.Committed{}, err
 	}
-	return t.fs.o.Index.Commit(ctx, &t.t)
+	ctx, span := t.fs.o.Tracer.Step(ctx, "index.Commit")
+	span.Number("efs.index.mutations", int64(len(t.t.Mutations)))
+	c, err := t.fs.o.Index.Commit(ctx, &t.t)
+	span.EndWith(err)
+	return c, err
 }
 
 // finish commits what was built. Directories are made and moved under the

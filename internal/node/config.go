@@ -21,6 +21,7 @@ import (
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/contentcache"
 	"github.com/efs-project/efs/internal/starter"
+	"github.com/efs-project/efs/internal/tracing"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,6 +48,10 @@ type Config struct {
 	Cache *contentcache.Cache
 
 	Audit AuditConfig
+
+	// Tracer makes traces of requests and of calls of KMSs; nil: there are none.
+	// Whoever opened it closes it, after the node.
+	Tracer *tracing.Tracer
 
 	Hostnames      []string         // in the server's own certificate, besides the usual
 	TLSCert        string           // PEM file given instead of the server's own certificate

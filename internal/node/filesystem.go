@@ -63,7 +63,7 @@ func (p *parts) options(n *Node, rec fsRecord) fsys.Options {
 		ID: rec.ID, Name: rec.Name, Index: p.index, Blobs: p.blobs, Keys: p.keys,
 		Anchor:         n.anchor(rec.Name),
 		AcceptRollback: slices.Contains(n.cfg.AcceptRollback, rec.Name),
-		Logger:         n.log, Clock: n.clock,
+		Logger:         n.log, Clock: n.clock, Tracer: n.cfg.Tracer,
 		SignReceipt: n.signReceipts, KeyCopies: n.keyCopies,
 	}
 	if n.cfg.Cache != nil {

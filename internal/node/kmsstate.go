@@ -21,7 +21,7 @@ type KMSStatus struct {
 // guarded puts a guard before a KMS. One that answers again may be what file
 // systems wait for.
 func (n *Node) guarded(name string, kms efs.KMS) *guard.KMS {
-	o := guard.Options{Timeout: n.cfg.KMS.Timeout, Logger: n.log.With("provider", name)}
+	o := guard.Options{Timeout: n.cfg.KMS.Timeout, Logger: n.log.With("provider", name), Tracer: n.cfg.Tracer}
 	o.Changed = func(s guard.State) {
 		if s.Ready {
 			n.reopenSoon()

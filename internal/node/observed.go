@@ -8,10 +8,14 @@ import (
 	"github.com/efs-project/efs/internal/audit"
 	"github.com/efs-project/efs/internal/keyring"
 	"github.com/efs-project/efs/internal/kms/guard"
+	"github.com/efs-project/efs/internal/tracing"
 )
 
 // KMSObserver is told of a call of a KMS, as node.KMSConfig.Observe is.
 type KMSObserver func(provider, op, outcome string, took time.Duration)
+
+// Tracer is what makes traces; nil: nothing does.
+func (n *Node) Tracer() *tracing.Tracer { return n.cfg.Tracer }
 
 // OnKMSCall calls fn after each call of a KMS from now on. fn must not block.
 func (n *Node) OnKMSCall(fn KMSObserver) { n.kmsHook.Store(&fn) }

@@ -84,7 +84,9 @@ func (x *exchange) commitAudit(status int) bool {
 	}
 	x.recorded = true
 	// The client may have left; its change stays, and so must its line.
-	err := log.Commit(context.WithoutCancel(x.r.Context()), x.event(audit.Ok))
+	ctx, span := x.s.node.Tracer().Step(context.WithoutCancel(x.r.Context()), "audit.Commit")
+	err := log.Commit(ctx, x.event(audit.Ok))
+	span.EndWith(err)
 	if err == nil {
 		return true
 	}

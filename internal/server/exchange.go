@@ -7,6 +7,7 @@ import (
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/fsys"
+	"github.com/efs-project/efs/internal/tracing"
 )
 
 // exchange is one request and its answer on their way through the server: the
@@ -33,6 +34,9 @@ type exchange struct {
 	out     int64  // bytes of the answer's body
 	in      int64  // bytes of the request's body
 	follows bool   // a change feed that waits: not work to be waited for
+
+	span   tracing.Span // zero: not traced, or not yet
+	traced bool         // and ended
 
 	reading, writing pace
 	meter            *limiter // of the user's bandwidth; nil: none

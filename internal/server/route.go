@@ -210,6 +210,7 @@ func (x *exchange) handle() error {
 	if err := x.authenticate(e.needs); err != nil {
 		return err
 	}
+	x.trace()
 	if err := x.enter(); err != nil {
 		return err
 	}

@@ -148,6 +148,7 @@ func (x *exchange) finish() {
 	}
 	x.recordAudit(p != nil)
 	x.s.metrics.answered(x, took)
+	x.endTrace(p != nil)
 	x.s.logRequest(x, took)
 	if p == nil {
 		return
@@ -162,6 +163,7 @@ func (x *exchange) finish() {
 // wait for it, but ends it.
 func (x *exchange) follow() {
 	x.recordAudit(false) // now: it may last for months
+	x.endTrace(false)    // likewise
 	x.follows = true
 	x.s.work.Add(-1)
 }
@@ -197,7 +199,7 @@ func (s *Server) logRequest(x *exchange, took time.Duration) {
 	}
 	s.requestLog.Log(accesslog.Entry{
 		Time: x.start.Add(took), Level: level, ID: x.id, Route: string(x.route), Method: knownMethod(x.r.Method), Status: x.status,
-		Took: took, In: x.in, Out: x.out, From: x.r.RemoteAddr, FS: x.who.fsName, User: x.who.user, Object: objectID(x), Problem: x.problem,
+		Took: took, In: x.in, Out: x.out, From: x.r.RemoteAddr, FS: x.who.fsName, User: x.who.user, Object: objectID(x), Problem: x.problem, Trace: x.span.TraceID(),
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/tracing"
 )
 
 // Options tune a guard. The zero value is usable.
@@ -36,7 +37,8 @@ type Options struct {
 	// Changed is told when the KMS goes away and when it answers again. It must
 	// neither block nor call the KMS.
 	Changed func(State)
-	Logger  *slog.Logger // nil: none
+	Logger  *slog.Logger    // nil: none
+	Tracer  *tracing.Tracer // makes a span of every try; nil: nobody does
 }
 
 func (o *Options) defaults() {
@@ -163,6 +165,7 @@ func try[T any](ctx, caller context.Context, g *KMS, op string, f func(context.C
 	}
 	single, cancel := context.WithTimeout(ctx, g.o.Timeout/3)
 	defer cancel()
+	single, span := g.trace(single, op)
 	start := time.Now()
 	v, err = f(single)
 	took := time.Since(start)
@@ -171,8 +174,29 @@ func try[T any](ctx, caller context.Context, g *KMS, op string, f func(context.C
 		err = g.answer(err)
 	}
 	leave(err, left, took)
-	g.o.Observe(op, outcome(err, left), took)
+	came := outcome(err, left)
+	traced(span, came)
+	g.o.Observe(op, came, took)
 	return v, err
+}
+
+// trace begins the span of a try. Asking whether a KMS is ready, which is done
+// every few seconds, has none.
+func (g *KMS) trace(ctx context.Context, op string) (context.Context, tracing.Span) {
+	if g.o.Tracer == nil || op == "ready" {
+		return ctx, tracing.Span{}
+	}
+	ctx, span := g.o.Tracer.Call(ctx, "kms."+op)
+	span.Text("efs.kms.provider", g.kms.Name())
+	return ctx, span
+}
+
+func traced(span tracing.Span, outcome string) {
+	span.Text("efs.kms.outcome", outcome)
+	if outcome != OutcomeOK && outcome != OutcomeCancelled {
+		span.Failed(outcome)
+	}
+	span.End()
 }
 
 // answer makes a deadline of the guard's own what it is: a KMS that does not
