@@ -33,7 +33,7 @@ func randomEntry() *Entry {
 	const usual, any = "abcXYZ019-_.:[]/%@", "ab=c 1\"\t"
 	e := &Entry{Time: time.Unix(rand.Int64N(1<<33), rand.Int64N(1e9)), ID: text(usual), Route: text(usual), Method: text(usual),
 		Status: rand.IntN(1000), Took: time.Duration(rand.Int64N(1 << rand.IntN(62))), In: rand.Int64(), Out: rand.Int64N(9),
-		From: text(usual), FS: text(usual), User: text(usual), Object: text(usual), Problem: text(usual)}
+		From: text(usual), FS: text(usual), User: text(usual), Object: text(usual), Problem: text(usual), Trace: text(usual)}
 	if rand.IntN(2) == 0 {
 		e.Level = slog.LevelDebug
 	}

@@ -153,7 +153,7 @@ func (t toSlog) Enabled(level slog.Level) bool { return t.l.Enabled(context.Back
 
 func (t toSlog) Log(e Entry) {
 	before, after := e.strings()
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 13)
 	for _, f := range before {
 		attrs = append(attrs, slog.String(f.key, f.value))
 	}
