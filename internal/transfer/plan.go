@@ -52,18 +52,28 @@ func (e usageError) Is(target error) bool { return target == ErrUsage }
 func usage(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
 
 // Make plans the copy of sources to to, with the rules of cp(1): several
-// sources go into a directory that must be one; a directory that is not there
+// sources go into a directory that must be one, or in a file system is made;
+// two of one name are refused; a directory that is not there
 // yet becomes a copy of the source, one that is there receives it.
 func Make(ctx context.Context, sources []Place, to Place, o PlanOptions) (*Plan, error) {
 	dst, err := to.stat(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(sources) > 1 && !dst.dir && !(to.meansDir() && !to.local()) {
-		return nil, usage("%s is not a directory: several sources need one to go into", to)
+	if len(sources) > 1 && !dst.dir {
+		if dst.exists || to.local() || !to.meansDir() {
+			return nil, usage("%s is not a directory: several sources need one to go into", to)
+		}
+		dst.dir = true // storing makes it; none of the sources becomes it
 	}
 	var plan Plan
+	targets := map[string]Place{}
 	for _, from := range sources {
+		name := from.base()
+		if twin, ok := targets[name]; ok && name != "" {
+			return nil, usage("%s and %s would both become %s: copy them one by one", twin, from, to.join(name))
+		}
+		targets[name] = from
 		if err := plan.add(ctx, from, to, dst, o); err != nil {
 			return nil, err
 		}
