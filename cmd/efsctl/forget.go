@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -76,7 +78,8 @@ func (c *ctl) forgotten(cmd *cobra.Command, what, file string, done admin.Forget
 	if c.json {
 		return printJSON(cmd, done)
 	}
-	printLine(cmd, fmt.Sprintf("Forgot %s: %d files, %d directories, %s; %d keys destroyed.", what, r.Files, r.Directories, bytesText(r.Bytes), len(r.Units)))
+	printLine(cmd, fmt.Sprintf("Forgot %s: %s, %s, %s; %s destroyed.", what, plural(r.Files, "file", "files"),
+		plural(r.Directories, "directory", "directories"), bytesText(r.Bytes), plural(len(r.Units), "key", "keys")))
 	if r.Outside > 0 {
 		printLine(cmd, fmt.Sprintf("%d of the files lay in no erasure unit: they are deleted, but backups still open them.", r.Outside))
 	}
@@ -95,6 +98,9 @@ func copiesText(k receipt.KeyCopies) string {
 		return "the server knows of none; ones that it does not know of open it until they are gone."
 	case k.Never:
 		return fmt.Sprintf("%d are known, and one never expires: delete it, as it opens what was forgotten.", k.Known)
+	}
+	if k.Known == 1 {
+		return fmt.Sprintf("1 is known; it expires %s and opens it until then.", k.Last.Format(time.DateOnly))
 	}
 	return fmt.Sprintf("%d are known; the last expires %s and opens it until then.", k.Known, k.Last.Format(time.DateOnly))
 }
@@ -169,15 +175,15 @@ was forgotten are verified with. Give it to whoever is to verify them.`,
 func (c *ctl) verifyReceiptCommand() *cobra.Command {
 	var key, path, salt string
 	cmd := &cobra.Command{
-		Use:   "verify-receipt FILE --key KEY [--path PATH --salt SALT]",
+		Use:   "verify-receipt FILE --key FILE|KEY [--path PATH --salt SALT]",
 		Short: "Verify a receipt of what was forgotten, without a server",
 		Long: `Verify the signature of a receipt with the public key of the server that made
 it ('efsctl receipt-key'), without a server. With --path and --salt it is also
 verified that the receipt is about that path.
 
-Exit codes: 0 it is in order, 1 it is not.`,
-		Example: `  efsctl verify-receipt receipt.json --key "$(cat receipt.pub)"
-  efsctl verify-receipt receipt.json --key "$(cat receipt.pub)" --path /patients/173 --salt 5Hh0…`,
+Exit codes: 0 it is in order, 1 it is not (or could not be read), 2 wrong usage.`,
+		Example: `  efsctl verify-receipt receipt.json --key receipt.pub
+  efsctl verify-receipt receipt.json --key receipt.pub --path /patients/173 --salt 5Hh0…`,
 		Args: args("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if key == "" || (path == "") != (salt == "") {
@@ -187,22 +193,40 @@ Exit codes: 0 it is in order, 1 it is not.`,
 			if err != nil {
 				return fmt.Errorf("reading the receipt: %w", err)
 			}
-			return c.verifyReceipt(cmd, document, key, path, salt)
+			public, err := receiptKey(key)
+			if err != nil {
+				return err
+			}
+			return c.verifyReceipt(cmd, document, public, path, salt)
 		},
 	}
-	cmd.Flags().StringVar(&key, "key", "", "public key, base64")
+	cmd.Flags().StringVar(&key, "key", "", "public key: the file that holds what receipt-key printed, or that itself")
 	cmd.Flags().StringVar(&path, "path", "", "the path that it is to be about")
 	cmd.Flags().StringVar(&salt, "salt", "", "printed when it was forgotten, base64")
 	c.jsonFlag(cmd)
 	return cmd
 }
 
-func (c *ctl) verifyReceipt(cmd *cobra.Command, document []byte, key, path, salt string) error {
+// receiptKey reads a public key, as receipt-key prints it, given itself or by the
+// name of the file that holds it.
+func receiptKey(given string) (ed25519.PublicKey, error) {
+	text := []byte(given)
+	if b, err := os.ReadFile(given); err == nil {
+		text = b
+	}
+	key, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
+	if err != nil || len(key) != ed25519.PublicKeySize {
+		return nil, usageError{fmt.Errorf("verify-receipt: --key %q is neither a public key as receipt-key prints it nor a file that holds one", given)}
+	}
+	return key, nil
+}
+
+func (c *ctl) verifyReceipt(cmd *cobra.Command, document []byte, key ed25519.PublicKey, path, salt string) error {
 	r, by, err := receipt.Verify(document)
 	if err != nil {
 		return err
 	}
-	if base64.StdEncoding.EncodeToString(by) != strings.TrimSpace(key) {
+	if !key.Equal(by) {
 		return errors.New("the receipt was signed with another key than the one given: it is not of that server")
 	}
 	if path != "" {
@@ -217,7 +241,7 @@ func (c *ctl) verifyReceipt(cmd *cobra.Command, document []byte, key, path, salt
 	if c.json {
 		return printJSON(cmd, r)
 	}
-	printLine(cmd, fmt.Sprintf("In order: %d keys of file system %s were destroyed at %s.", len(r.Units), r.FS, r.Destroyed.Format(time.RFC3339)))
+	printLine(cmd, fmt.Sprintf("In order: %s of file system %s destroyed at %s.", plural(len(r.Units), "key", "keys"), r.FS, r.Destroyed.Format(time.RFC3339)))
 	if path != "" {
 		printLine(cmd, "It is about "+path+".")
 	}

@@ -81,6 +81,14 @@ func printUsers(cmd *cobra.Command, users []access.User) error {
 	return table(cmd.OutOrStdout(), rows)
 }
 
+// plural writes a number with what there is so many of.
+func plural[N int | int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // bytesText writes a size in binary units, three digits or so.
 func bytesText(n int64) string {
 	const units = "KMGTPE"

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/efs-project/efs/internal/admin"
 	"github.com/efs-project/efs/internal/config"
@@ -13,11 +14,11 @@ import (
 func (c *ctl) quotaCommand() *cobra.Command {
 	var user, maxBytes, maxFiles string
 	cmd := &cobra.Command{
-		Use:   "quota FS [--user USER] [--max-bytes SIZE] [--max-files N]",
+		Use:   "quota [USER@]FS [--max-bytes SIZE] [--max-files N]",
 		Short: "Show or bound what a file system, or a user of it, may store",
 		Long: `Show what a file system and its users have in use of their quotas, or bound it.
 Sizes are those of the files, before they are sealed. A file counts for the user
-who wrote its present version. Without --user the whole file system is bounded.
+who wrote its present version. FS alone bounds the whole file system.
 
 A store that would pass a bound is refused (507, quota-exceeded). Reading,
 deleting, and replacing by something smaller always work. 0 takes a bound away.
@@ -25,19 +26,22 @@ When a user gets the first bound, the user's files are counted in the
 background; the bound holds when that is done.`,
 		Example: `  efsctl quota user-data
   efsctl quota user-data --max-bytes 10GiB
-  efsctl quota user-data --user app1 --max-bytes 500MiB --max-files 10000
-  efsctl quota user-data --user app1 --max-bytes 0 --max-files 0`,
+  efsctl quota app1@user-data --max-bytes 500MiB --max-files 10000
+  efsctl quota app1@user-data --max-bytes 0 --max-files 0`,
 		Args:              args("FS"),
 		ValidArgsFunction: c.completeFS,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := admin.SetQuotaRequest{FS: args[0], User: user}
+			if name, fs, ok := strings.Cut(args[0], "@"); ok && user == "" {
+				r.FS, r.User = fs, name
+			}
 			if err := readBounds(&r, maxBytes, maxFiles); err != nil {
 				return usageError{err}
 			}
 			return c.quota(cmd, r)
 		},
 	}
-	cmd.Flags().StringVar(&user, "user", "", "the quota of this user")
+	cmd.Flags().StringVar(&user, "user", "", "the quota of this user: the same as USER@FS")
 	cmd.Flags().StringVar(&maxBytes, "max-bytes", "", "at most so much, such as 500MiB; 0: no bound")
 	cmd.Flags().StringVar(&maxFiles, "max-files", "", "at most so many files; 0: no bound")
 	c.jsonFlag(cmd)

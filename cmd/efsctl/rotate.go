@@ -66,7 +66,7 @@ func (c *ctl) listEpochs(cmd *cobra.Command, fs string) error {
 func stageText(stages []keyring.MasterKey) string {
 	var all []string
 	for _, s := range stages {
-		all = append(all, s.Provider+":"+s.KeyID)
+		all = append(all, s.Provider+"/"+s.KeyID)
 	}
 	return strings.Join(all, ", ")
 }
@@ -74,17 +74,23 @@ func stageText(stages []keyring.MasterKey) string {
 func (c *ctl) rotateKMSCommand() *cobra.Command {
 	var r admin.RotateKMSRequest
 	cmd := &cobra.Command{
-		Use:   "rotate-kms KEY [--provider P] [--rewrap-only]",
+		Use:   "rotate-kms KEY [--provider PROVIDER] [--rewrap-only]",
 		Short: "Rotate a master key and wrap everything under it anew",
 		Long: `Rotate a master key in its KMS and wrap every key under it anew with the new
 version, while everything is in use. No file is touched. If it is cut off, the
 next start goes on.
 
 --rewrap-only leaves the master key as it is: for a KMS whose keys are rotated
-with its own tools.`,
+with its own tools. KEY is the id of the key, or PROVIDER/ID.`,
 		Example: `  efsctl rotate-kms default
-  efsctl rotate-kms patients --provider vault --rewrap-only`,
+  efsctl rotate-kms vault/patients --rewrap-only`,
 		Args: args("KEY"),
+		ValidArgsFunction: func(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(given) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return c.keyNames(cmd, r.Provider), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Key = args[0]
 			client := c.client(cmd)
@@ -101,12 +107,15 @@ with its own tools.`,
 			if c.json {
 				return printJSON(cmd, done)
 			}
-			printLine(cmd, fmt.Sprintf("Key %s:%s is at version %d. %d keys were wrapped anew, of: %s",
-				done.Provider, done.ID, done.Version, done.Rewrapped, orNone(done.FileSystems)))
+			printLine(cmd, fmt.Sprintf("Key %s/%s is at version %d. %s wrapped anew, of: %s",
+				done.Provider, done.ID, done.Version, plural(done.Rewrapped, "key was", "keys were"), orNone(done.FileSystems)))
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&r.Provider, "provider", "", "KMS that has the key; may be left out where only one has")
+	cmd.Flags().StringVar(&r.Provider, "provider", "", "KMS of the key (default: the one that has it)")
+	_ = cmd.RegisterFlagCompletionFunc("provider", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return c.providers(cmd), cobra.ShellCompDirectiveNoFileComp
+	}) // fails only for a flag that does not exist
 	cmd.Flags().BoolVar(&r.RewrapOnly, "rewrap-only", false, "do not add a version to the master key")
 	c.jsonFlag(cmd)
 	return cmd

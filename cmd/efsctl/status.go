@@ -70,7 +70,7 @@ func printFSStatus(cmd *cobra.Command, f node.FSStatus) error {
 	if f.State == "open" {
 		var stages []string
 		for _, s := range f.Policy.Stages {
-			stages = append(stages, fmt.Sprintf("%s with %s:%s", s.Algorithm, s.Provider, s.KeyID))
+			stages = append(stages, fmt.Sprintf("%s with %s/%s", s.Algorithm, s.Provider, s.KeyID))
 		}
 		rows = append(rows,
 			[]string{"Contents:", fmt.Sprintf("%d files, %s", f.Files, bytesText(f.Bytes))},

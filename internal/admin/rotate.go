@@ -16,8 +16,8 @@ type RotateResult struct {
 // RotateKMSRequest asks for a new version of a master key and for everything
 // under it to be wrapped anew.
 type RotateKMSRequest struct {
-	Provider   string `json:"provider,omitempty"` // "": the KMS that has the key
-	Key        string `json:"key"`
+	Provider   string `json:"provider,omitempty"`    // "": the KMS that has the key
+	Key        string `json:"key"`                   // without a provider also PROVIDER/KEY
 	RewrapOnly bool   `json:"rewrap_only,omitempty"` // with the newest version that there is
 }
 
@@ -31,6 +31,9 @@ func epochs(_ context.Context, s *Server, _ *stream, r FSRequest) (any, error) {
 }
 
 func rotateKMS(ctx context.Context, s *Server, out *stream, r RotateKMSRequest) (any, error) {
+	if r.Provider == "" {
+		r.Provider, r.Key = splitKey(s.node, r.Key)
+	}
 	return s.node.RotateMaster(ctx, r.Provider, r.Key, r.RewrapOnly, out.progress)
 }
 

@@ -68,7 +68,7 @@ type Starter struct {
 	KeyFile string `koanf:"key_file"` // file with the base64 starter key
 	Keyring string `koanf:"keyring"`  // description of a key in the Linux keyring
 	Prompt  bool   `koanf:"prompt"`   // ask for a passphrase on the terminal
-	KMS     string `koanf:"kms"`      // PROVIDER:KEY of the KMS that wraps the starter key
+	KMS     string `koanf:"kms"`      // PROVIDER/KEY of the KMS that wraps the starter key
 }
 
 // Limits bound what one request, one client or all of them may use.

@@ -70,9 +70,9 @@ func (s *Starter) validate(ps []Provider) error {
 	if s.KMS == "" {
 		return nil
 	}
-	name, key, ok := strings.Cut(s.KMS, ":")
+	name, key, ok := strings.Cut(s.KMS, "/")
 	if !ok || name == "" || key == "" {
-		return fmt.Errorf("starter.kms: %q is not PROVIDER:KEY", s.KMS)
+		return fmt.Errorf("starter.kms: %q is not PROVIDER/KEY", s.KMS)
 	}
 	for _, p := range ps {
 		if p.Name == name {

@@ -24,7 +24,7 @@ name = "hsm"
 type = "pkcs11"
 
 [starter]
-kms = "main:efs"
+kms = "main/efs"
 `, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ kms = "main:efs"
 	if c.KMS.KeyTTL != 90*time.Second || c.KMS.OutageGrace != 0 || c.KMS.Timeout != 10*time.Second || c.KMS.DeletionWait != 9*24*time.Hour {
 		t.Errorf("%+v", c.KMS)
 	}
-	if c.Starter.KMS != "main:efs" {
+	if c.Starter.KMS != "main/efs" {
 		t.Errorf("starter %+v", c.Starter)
 	}
 }
@@ -51,7 +51,7 @@ func TestEverythingWrongAtOnce(t *testing.T) {
 key_ttl = "1ms"
 timeout = "0s"
 [starter]
-kms = "vault:efs"
+kms = "vault/efs"
 [[kms.provider]]
 name = "local"
 type = "vault"

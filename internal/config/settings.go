@@ -44,7 +44,7 @@ var settings = []setting{
 	{"starter.key_file", "starter-key-file", "", false, "file that holds the base64 starter key"},
 	{"starter.keyring", "starter-keyring", "", false, "description of a key in the Linux keyring that holds the starter key"},
 	{"starter.prompt", "starter-prompt", false, false, "ask for the starter passphrase on the terminal"},
-	{"starter.kms", "", "", false, "PROVIDER:KEY, a key of a KMS that wraps the starter key"},
+	{"starter.kms", "", "", false, "PROVIDER/KEY, a key of a KMS that wraps the starter key"},
 
 	{"kms.key_ttl", "", "5m", false, "hard lifetime of an unwrapped key; in use it is unwrapped again at half of it"},
 	{"kms.outage_grace", "", "0s", false, "how much longer it lives while its KMS does not answer. A KMS that refuses ends it at once"},

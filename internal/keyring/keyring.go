@@ -140,7 +140,7 @@ func (r *Keyring) load(fs efs.ID) (*Keys, error) {
 		return nil, err
 	}
 	if stored == nil {
-		return nil, fmt.Errorf("%w: %s holds no keys of it: put back the keys.db that belongs to this root",
+		return nil, fmt.Errorf("%w: %s holds no keys of it: put back the keys.db that belongs to this root, or take them from a copy: efsctl restore-keys FILE",
 			efs.ErrNotFound, r.store.path)
 	}
 	return r.assemble(fs, stored, records)

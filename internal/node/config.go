@@ -34,7 +34,7 @@ type Config struct {
 	// leaves the node waiting or sealed. The node owns it.
 	Key *starter.Found
 
-	// StarterKMS, PROVIDER:KEY of Providers, keeps the starter key: `efsctl init`
+	// StarterKMS, PROVIDER/KEY of Providers, keeps the starter key: `efsctl init`
 	// has it wrapped, and a start asks for it where Key is nil. "": nobody does.
 	StarterKMS string
 

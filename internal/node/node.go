@@ -359,8 +359,10 @@ func (n *Node) secrets() *vault {
 }
 
 // Ready reports whether the node serves, and if not, or not all of it, why.
-// A file system that failed to open leaves the others in service, so it is a
-// reason but does not make the node unready; one that stopped after a failed
+// A file system that failed to open, or whose KMS refuses its keys or is away,
+// leaves the others in service, so it is a reason but does not make the node
+// unready as long as another one serves: else whoever disables a key of one's own
+// would take everybody's server out of service. One that stopped after a failed
 // write does, as a restart is what helps.
 func (n *Node) Ready() (ok bool, reasons []string) {
 	state := n.State()
@@ -378,17 +380,19 @@ func (n *Node) Ready() (ok bool, reasons []string) {
 	}
 	n.mu.RUnlock()
 	reasons = append(reasons, n.awayKMSs()...)
-	for _, f := range n.FileSystems() {
+	keyless := 0
+	all := n.FileSystems()
+	for _, f := range all {
 		if err := f.Err(); err != nil {
 			ok = false
 			reasons = append(reasons, fmt.Sprintf("file system %s: %v: restart the server", f.Name(), err))
 		}
 		if err := f.parts.keys.Live(); err != nil {
-			ok = false
+			keyless++
 			reasons = append(reasons, fmt.Sprintf("keys of file system %s: %v", f.Name(), err))
 		}
 	}
-	return ok, reasons
+	return ok && (keyless == 0 || keyless < len(all)), reasons
 }
 
 // run starts fn on the node's context; Close waits for it.

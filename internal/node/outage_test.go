@@ -121,8 +121,8 @@ func TestKMSGoesAway(t *testing.T) {
 	f := must(n.FS("remote-data"))
 	remote.cut.Store(true)
 	eventually(t, "the end of the keys", func() bool { return errors.Is(put(f, "b", "more"), efs.ErrUnavailable) })
-	if ok, reasons := n.Ready(); ok || !strings.Contains(strings.Join(reasons, "\n"), "KMS other: ") {
-		t.Errorf("ready %v %q", ok, reasons)
+	if ok, reasons := n.Ready(); !ok || !strings.Contains(strings.Join(reasons, "\n"), "KMS other: ") {
+		t.Errorf("another file system serves: ready %v %q", ok, reasons)
 	}
 	if err := put(must(n.FS("local-data")), "b", "more"); err != nil {
 		t.Errorf("a file system of another KMS: %v", err)

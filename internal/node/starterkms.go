@@ -73,10 +73,10 @@ func (n *Node) writeStarter(d starterDoc) error {
 
 // starterKMS returns the KMS and the master key of the configuration.
 func (n *Node) starterKMS() (provider string, kms efs.KMS, id string, err error) {
-	provider, id, _ = strings.Cut(n.cfg.StarterKMS, ":")
+	provider, id, _ = strings.Cut(n.cfg.StarterKMS, "/")
 	kms, ok := n.cfg.Providers[provider]
 	if !ok || id == "" {
-		return "", nil, "", fmt.Errorf("%w: starter.kms is %q: it is PROVIDER:KEY, with a KMS of this server's configuration", efs.ErrBadInput, n.cfg.StarterKMS)
+		return "", nil, "", fmt.Errorf("%w: starter.kms is %q: it is PROVIDER/KEY, with a KMS of this server's configuration", efs.ErrBadInput, n.cfg.StarterKMS)
 	}
 	return provider, kms, id, nil
 }
@@ -197,7 +197,7 @@ func (n *Node) rewrapStarter(ctx context.Context, provider, id string) error {
 	n.admin.Lock()
 	defer n.admin.Unlock()
 	d, err := n.readStarter()
-	if err != nil || n.cfg.StarterKMS != provider+":"+id {
+	if err != nil || n.cfg.StarterKMS != provider+"/"+id {
 		return nil
 	}
 	for i, w := range d.Keys {

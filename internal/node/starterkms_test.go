@@ -86,7 +86,7 @@ func reaches(t *testing.T, n *Node, want State) {
 func TestStarterKeyInAKMS(t *testing.T) {
 	r, kms := newRig(t), newAwayKMS(t)
 	cfg := r.config()
-	cfg.StarterKMS, cfg.Providers = "vault:efs", map[string]efs.KMS{"vault": kms}
+	cfg.StarterKMS, cfg.Providers = "vault/efs", map[string]efs.KMS{"vault": kms}
 	n := r.openWith(cfg)
 	kms.answer(efs.ErrUnavailable)
 	show := func([][]byte) error { t.Error("the key was shown"); return nil }
@@ -150,7 +150,7 @@ func TestStarterKeyInAKMS(t *testing.T) {
 func TestStarterKeyInAKMSAfterACrash(t *testing.T) {
 	r, kms := newRig(t), newAwayKMS(t)
 	cfg := r.config()
-	cfg.StarterKMS, cfg.Providers = "vault:efs", map[string]efs.KMS{"vault": kms}
+	cfg.StarterKMS, cfg.Providers = "vault/efs", map[string]efs.KMS{"vault": kms}
 	n := r.openWith(cfg)
 	if err := n.InitAs(bg, StarterForm{}, nil); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/efs-project/efs"
@@ -114,6 +115,9 @@ func (x *exchange) stages(in *encryptionBody) ([]efs.StagePolicy, error) {
 
 // findStageKey finds the KMS of a stage that names none.
 func (x *exchange) findStageKey(st *efs.StagePolicy) error {
+	if provider, key, ok := strings.Cut(st.KeyID, "/"); ok && st.Provider == "" && slices.Contains(x.s.node.Providers(), provider) {
+		st.Provider, st.KeyID = provider, key // PROVIDER/KEY, as everywhere else; ids of some providers hold slashes themselves
+	}
 	if st.Provider != "" {
 		return keyForPolicy(x.mayUseKey(st.Provider, st.KeyID))
 	}

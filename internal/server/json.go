@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -109,9 +110,19 @@ func (x *exchange) readJSON(v any, limit int64, types ...string) error {
 	case in.err != nil:
 		return in.err
 	case err != nil:
-		return badJSON.from(err, "Send one JSON object with the fields that the documentation names, and nothing after it.")
+		return badJSON.from(err, unknownField(err)+"Send one JSON object with the fields that the documentation names, and nothing after it.")
 	}
 	return nil
+}
+
+// unknownField names the field that made encoding/json refuse a body, if one
+// did: it has no type for that error, and a long name is not sent back.
+func unknownField(err error) string {
+	name, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !ok || len(name) > 64 {
+		return ""
+	}
+	return "There is no field " + name + " here. "
 }
 
 // wantType refuses a body of another type than the given ones.

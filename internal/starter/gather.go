@@ -69,7 +69,7 @@ func (g *Gathering) fits(s *Share) error {
 				"give one of theirs, or begin anew with `efsctl unseal --reset`", efs.ErrConflict, s.Number, len(g.shares))
 		}
 		if other.Number == s.Number {
-			return fmt.Errorf("%w: share %d was given before: another one is needed", efs.ErrExists, s.Number)
+			return fmt.Errorf("%w: share %d was given before: give another one", efs.ErrBadInput, s.Number)
 		}
 	}
 	return nil
