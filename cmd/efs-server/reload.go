@@ -89,9 +89,11 @@ func (r *reloader) again() (done admin.Reloaded, err error) {
 			done.NeedsRestart = append(done.NeedsRestart, c)
 		}
 	}
+	if done.Certificates, err = r.readCertificates(given); err != nil { // they were replaced since they were looked at
+		return done, err
+	}
 	r.apply(force)
-	done.Certificates, err = r.readCertificates(given)
-	return done, err
+	return done, nil
 }
 
 // apply puts in force what the table of settings marks as live.

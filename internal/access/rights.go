@@ -184,6 +184,15 @@ func (r *Rights) MayKey(p Permissions, provider, key string) bool {
 	return have&KMSAdmin != 0 && p&^onKeys == 0 || have&p == p
 }
 
+// Keys returns the master keys on which anything is permitted, as
+// PROVIDER/KEY, in order.
+func (r *Rights) Keys() []string {
+	if r == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(r.keys))
+}
+
 // OnKey returns what is permitted on a master key.
 func (r *Rights) OnKey(provider, key string) Permissions {
 	if r == nil {

@@ -121,15 +121,18 @@ func (x *exchange) findStageKey(st *efs.StagePolicy) error {
 	if st.Provider != "" {
 		return keyForPolicy(x.mayUseKey(st.Provider, st.KeyID))
 	}
-	found, err := x.s.node.FindKey(x.r.Context(), st.KeyID)
-	if err != nil {
-		return keyProblem(err)
-	}
-	usable := found[:0]
-	for _, provider := range found {
+	var usable []string // without asking any KMS about what is out of reach
+	for _, provider := range x.s.node.Providers() {
 		if x.mayUseKey(provider, st.KeyID) == nil {
 			usable = append(usable, provider)
 		}
+	}
+	if len(usable) > 1 {
+		found, err := x.s.node.FindKey(x.r.Context(), st.KeyID)
+		if err != nil {
+			return keyProblem(err)
+		}
+		usable = slices.DeleteFunc(usable, func(p string) bool { return !slices.Contains(found, p) })
 	}
 	switch len(usable) {
 	case 0:

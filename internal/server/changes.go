@@ -40,9 +40,9 @@ func (x *exchange) changes(t target) error {
 	h["Content-Type"] = linesType
 	h["Cache-Control"] = cacheControl
 	x.WriteHeader(http.StatusOK)
+	x.watchPeer() // also where all that is read is out of reach, and nothing written
 	if follow {
 		x.follow()
-		x.watchPeer()
 		forget := context.AfterFunc(x.s.feeds, cancel) // the server ends its feeds when it stops
 		defer forget()
 	}

@@ -57,14 +57,15 @@ func stoppingProblem() *problem {
 	return &problem{kind: stopping, retry: 5, detail: "The server is being stopped. Try again; another may take its place."}
 }
 
-// metricsPage answers /metrics. On the ops listener it tells of each file
-// system by name. Elsewhere a user of one file system is asking, who is told
-// nothing about the others.
+// metricsPage answers /metrics: on the ops listener, and to administrators of
+// the server. Users of one file system would learn from sums over all of them
+// what others are doing, and how large their files are.
 func (x *exchange) metricsPage(target) error {
-	if x.l.Ops {
-		x.s.metrics.all.ServeHTTP(x, x.r)
-	} else {
-		x.s.metrics.common.ServeHTTP(x, x.r)
+	if !x.l.Ops {
+		if err := x.mayAdmin(); err != nil {
+			return err
+		}
 	}
+	x.s.metrics.page.ServeHTTP(x, x.r)
 	return nil
 }

@@ -293,9 +293,10 @@ func TestOpsListener(t *testing.T) {
 			t.Errorf("/metrics has no %s", want)
 		}
 	}
-	user := string(a.do("GET", "/metrics", nil).want(200).body)
-	if strings.Contains(user, `fs="`) || !strings.Contains(user, "efs_http_requests_total") {
-		t.Error("a user's /metrics tells of file systems, or nothing")
+	a.do("GET", "/metrics", nil).wantProblem(forbidden) // sums over all tell a user of others
+	admin := string(w.admin("root").do("GET", "/metrics", nil).want(200).body)
+	if !strings.Contains(admin, `efs_fs_files{fs="docs"} 1`) {
+		t.Error("an administrator's /metrics tells nothing of file systems")
 	}
 }
 

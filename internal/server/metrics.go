@@ -12,7 +12,7 @@ import (
 )
 
 // metrics are what a server counts. They carry no names but those of file
-// systems, and these only on the ops listener.
+// systems and of KMSs.
 type metrics struct {
 	requests   *prometheus.CounterVec   // by route, method and status
 	durations  *prometheus.HistogramVec // seconds, by route and method
@@ -24,7 +24,7 @@ type metrics struct {
 	rejected *prometheus.CounterVec // logins, by reason
 	kms      *kmsMetrics
 
-	common, all http.Handler
+	page http.Handler
 
 	mu    sync.RWMutex
 	known map[seriesKey]series // found before: finding them costs more than counting
@@ -77,8 +77,7 @@ func newMetrics(s *Server) *metrics {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	perFS := prometheus.NewRegistry()
 	perFS.MustRegister(&fsCollector{s})
-	m.common = promhttp.HandlerFor(common, promhttp.HandlerOpts{})
-	m.all = promhttp.HandlerFor(prometheus.Gatherers{common, perFS}, promhttp.HandlerOpts{})
+	m.page = promhttp.HandlerFor(prometheus.Gatherers{common, perFS}, promhttp.HandlerOpts{})
 	return m
 }
 
