@@ -46,6 +46,10 @@ func (c *Client) newHTTP(cert *tls.Certificate) (quick, patient *http.Client) {
 	return &http.Client{Transport: t, CheckRedirect: noRedirect}, &http.Client{Transport: slow, CheckRedirect: noRedirect}
 }
 
+// standIn is whose certificate a server shows until it has its keys. Anybody
+// can show one: it is a reason to ask the operator, and none to trust.
+const standIn = "EFS server without keys"
+
 // trustError says why a server is not trusted and what to do about it.
 type trustError struct {
 	text string
@@ -70,6 +74,10 @@ func (c *Client) explain(err error) error {
 	switch {
 	case errors.As(err, &unknown) && errors.As(err, &rejected) && len(rejected.UnverifiedCertificates) > 0:
 		leaf := rejected.UnverifiedCertificates[0]
+		if leaf.Issuer.CommonName == standIn {
+			return &trustError{fmt.Sprintf("%s is not trusted: it shows the stand-in certificate of a server that has no keys. "+
+				"Its operator unseals it (efsctl unseal); try again then", host), err}
+		}
 		return &trustError{fmt.Sprintf("%s is not trusted: its certificate was issued by %q, which is not among the trusted authorities. "+
 			"The certificate's SHA-256 fingerprint is %s: compare it with the one that the server prints at start and `efsctl status` shows. "+
 			"If they are the same, get the server's ca.crt (efsctl create-user --out DIR writes it; on the server it is /efs/.server/ca.crt) and give it with --ca ca.crt",

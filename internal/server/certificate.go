@@ -137,7 +137,7 @@ func (s *Server) member(realm string) (identity, error) {
 }
 
 func unknownCertificate(err error) *problem {
-	return certificateUnknown.from(err, "No file system of this server issued this certificate to a user it has. Check which certificate the client presents.")
+	return certificateUnknown.from(err, "No file system that is open on this server issued this certificate to a user it has. Check which certificate the client presents; if it is the right one, ask the operator whether the file system is open.")
 }
 
 // fromProxy reports whether a peer is one of the listed proxies.
