@@ -198,7 +198,7 @@ func TestRestoreRefuses(t *testing.T) {
 	_, err := s.Restore(t.Context(), bytes.NewReader(backup), s.root, s.kek, []efs.ID{k.FS()})
 	wantError(t, "while the KMS is away", err, efs.ErrUnavailable)
 	s.one.answer(nil)
-	s.clock.pass(time.Hour)
+	s.clock.Advance(time.Hour)
 	try("expired", backup, s.root, s.kek, efs.ErrRefused)
 	if copies, err := s.Copies(); err != nil || len(copies) != 0 {
 		t.Errorf("copies: %v, %v", copies, err)

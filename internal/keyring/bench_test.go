@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/kms/kmstest"
 	"github.com/efs-project/efs/internal/kms/local"
 	"github.com/efs-project/efs/internal/starter"
 	"github.com/efs-project/efs/seal"
@@ -45,24 +46,6 @@ func (f *fakeKMS) answer(err error) {
 	f.fail = err
 }
 
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // bench is a keyring with two providers.
 type bench struct {
 	*Keyring
@@ -70,7 +53,7 @@ type bench struct {
 	kms   map[string]efs.KMS
 	one   *fakeKMS
 	two   *fakeKMS
-	clock *clock
+	clock *kmstest.Clock
 	opts  Options
 }
 
@@ -98,7 +81,7 @@ func newKMS(t *testing.T, name string) *fakeKMS {
 func newBench(t *testing.T, opts Options) *bench {
 	t.Helper()
 	b := &bench{path: filepath.Join(t.TempDir(), "keys.db"), one: newKMS(t, "one"), two: newKMS(t, "two"),
-		clock: &clock{now: time.Unix(1e9, 0)}, opts: opts}
+		clock: kmstest.NewClock(time.Unix(1e9, 0)), opts: opts}
 	b.kms = map[string]efs.KMS{"one": b.one, "two": b.two}
 	b.opts.Clock = b.clock.Now
 	b.reopen(t)

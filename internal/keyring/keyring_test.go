@@ -50,7 +50,7 @@ func TestBothProvidersAreNeeded(t *testing.T) {
 		_, err := b.Keys(t.Context(), k.FS())
 		wantError(t, "opening without "+refuse, err, efs.ErrRefused)
 		b.kms[refuse].(*fakeKMS).answer(nil)
-		b.clock.pass(retryAfter)
+		b.clock.Advance(retryAfter)
 		if err := files.open(b.keys(t, k.FS())); err != nil {
 			t.Error(err)
 		}

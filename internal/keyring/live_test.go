@@ -70,7 +70,7 @@ func TestKeysInUseAreRenewedAtHalfTime(t *testing.T) {
 		if err := errors.Join(files.open(k), k.Live()); err != nil {
 			t.Fatal(err)
 		}
-		b.clock.pass(ttl / 2)
+		b.clock.Advance(ttl / 2)
 		asked := b.one.unwraps.Load()
 		b.sweep()
 		eventually(t, "renewal of both keys", func() bool { return b.one.unwraps.Load() == asked+2 })
@@ -84,18 +84,18 @@ func TestIdleKeysAreWiped(t *testing.T) {
 	if err := errors.Join(wrapAll(t, k).open(k), k.Live()); err != nil {
 		t.Fatal(err)
 	}
-	b.clock.pass(ttl / 2)
+	b.clock.Advance(ttl / 2)
 	b.sweep()
 	for _, l := range k.all() {
 		eventually(t, "renewal of a used key", func() bool { return l.began().Equal(b.clock.Now()) })
 	}
-	b.clock.pass(ttl - 1)
+	b.clock.Advance(ttl - 1)
 	for _, l := range k.all() {
 		if l.sweep() {
 			t.Errorf("the %s would be renewed, though nobody used it", l.record())
 		}
 	}
-	b.clock.pass(1)
+	b.clock.Advance(1)
 	b.sweep()
 	for _, l := range k.all() {
 		if l.unwrapped() {
@@ -113,11 +113,11 @@ func TestExpiredKeyIsNotUsed(t *testing.T) {
 	k := b.create(t, "user-data", oneStage)
 	files := wrapAll(t, k)
 	b.one.answer(efs.ErrUnavailable)
-	b.clock.pass(ttl - 1)
+	b.clock.Advance(ttl - 1)
 	if err := files.open(k); err != nil {
 		t.Errorf("within its lifetime: %v", err)
 	}
-	b.clock.pass(1)
+	b.clock.Advance(1)
 	wantError(t, "at the end of its lifetime", files.open(k), efs.ErrUnavailable)
 	_, err := k.Recipients()
 	wantError(t, "Recipients", err, efs.ErrUnavailable)
@@ -130,7 +130,7 @@ func TestFailuresAreNotAskedAgainAtOnce(t *testing.T) {
 	b := newBench(t, Options{KeyTTL: ttl})
 	k := b.create(t, "user-data", oneStage)
 	b.one.answer(efs.ErrUnavailable)
-	b.clock.pass(ttl)
+	b.clock.Advance(ttl)
 	b.one.unwraps.Store(0)
 	for range 20 {
 		wantError(t, "Live", k.Live(), efs.ErrUnavailable)
@@ -139,7 +139,7 @@ func TestFailuresAreNotAskedAgainAtOnce(t *testing.T) {
 		t.Errorf("a KMS that is away was asked %d times within a second", n)
 	}
 	b.one.answer(nil)
-	b.clock.pass(retryAfter)
+	b.clock.Advance(retryAfter)
 	if err := k.Live(); err != nil {
 		t.Errorf("after the KMS came back: %v", err)
 	}
@@ -150,16 +150,16 @@ func TestOutageGrace(t *testing.T) {
 	k := b.create(t, "user-data", oneStage)
 	files := wrapAll(t, k)
 	b.one.answer(efs.ErrUnavailable)
-	b.clock.pass(ttl)
+	b.clock.Advance(ttl)
 	if err := errors.Join(files.open(k), k.Live()); err != nil {
 		t.Errorf("an outage within the grace: %v", err)
 	}
-	b.clock.pass(time.Hour - 1)
+	b.clock.Advance(time.Hour - 1)
 	b.sweep()
 	if err := errors.Join(files.open(k), k.Live()); err != nil {
 		t.Errorf("an outage at the end of the grace: %v", err)
 	}
-	b.clock.pass(1)
+	b.clock.Advance(1)
 	wantError(t, "after the grace", files.open(k), efs.ErrUnavailable)
 	b.sweep()
 	for _, l := range k.all() {
@@ -175,7 +175,7 @@ func TestGraceNeedsAnOutage(t *testing.T) {
 	k := b.create(t, "user-data", oneStage)
 	files := wrapAll(t, k)
 	b.one.answer(efs.ErrRefused)
-	b.clock.pass(ttl)
+	b.clock.Advance(ttl)
 	wantError(t, "an expired key and a KMS that refuses", files.open(k), efs.ErrRefused)
 }
 
@@ -188,13 +188,13 @@ func TestRefusalDropsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.one.answer(answer)
-		b.clock.pass(ttl / 2)
+		b.clock.Advance(ttl / 2)
 		b.sweep()
 		eventually(t, "wiping", func() bool { return !k.set().roots[0].unwrapped() && !k.set().newest().keys[0].unwrapped() })
 		wantError(t, "a file after the refusal", files.open(k), answer)
 		wantError(t, "Live after the refusal", k.Live(), answer)
 		b.one.answer(nil)
-		b.clock.pass(retryAfter)
+		b.clock.Advance(retryAfter)
 		if err := files.open(k); err != nil {
 			t.Errorf("after the KMS gave in: %v", err)
 		}
@@ -205,7 +205,7 @@ func TestRefusalDropsAtOnce(t *testing.T) {
 func TestCallerWhoLeavesChangesNothing(t *testing.T) {
 	b := newBench(t, Options{KeyTTL: ttl})
 	k := b.create(t, "user-data", oneStage)
-	b.clock.pass(ttl)
+	b.clock.Advance(ttl)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	b.one.answer(context.Canceled)
@@ -234,7 +234,7 @@ func TestConcurrentLife(t *testing.T) {
 		})
 	}
 	for range 20 {
-		b.clock.pass(ttl / 2)
+		b.clock.Advance(ttl / 2)
 		b.sweep()
 	}
 	wg.Wait()

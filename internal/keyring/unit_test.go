@@ -177,7 +177,7 @@ func TestUnitsNeedEveryKMS(t *testing.T) {
 		wantError(t, "reading", files.open(k), efs.ErrRefused)
 		wantError(t, "live", u.Live(), efs.ErrRefused)
 		kms.answer(nil)
-		b.clock.pass(retryAfter)
+		b.clock.Advance(retryAfter)
 		if err := errors.Join(u.Live(), files.open(k)); err != nil {
 			t.Error(err)
 		}

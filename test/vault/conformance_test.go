@@ -2,7 +2,6 @@ package vault_test
 
 import (
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +33,7 @@ func TestTransitConforms(t *testing.T) {
 func TestKVConforms(t *testing.T) {
 	s := start(t)
 	c := s.kv("efs-kv", "efs-kv-admin")
-	clock := newClock()
+	clock := kmstest.NewClock(time.Now())
 	c.Clock = clock.Now
 	kmstest.Run(t, kmstest.Harness{
 		New: func(t *testing.T) efs.KMS {
@@ -86,24 +85,4 @@ func openKV(t testing.TB, c vaultkv.Config) *vaultkv.KMS {
 	}
 	t.Cleanup(func() { k.Close() })
 	return k
-}
-
-func newClock() *clock { return &clock{now: time.Now()} }
-
-// clock is a clock that the test moves.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
 }

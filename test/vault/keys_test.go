@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/kms/kmstest"
 	"github.com/efs-project/efs/internal/kms/vaultkv"
 )
 
@@ -67,12 +68,12 @@ func TestUnsuitableTransitKeys(t *testing.T) {
 }
 
 // Two servers have one set of keys.
-func twoServers(t *testing.T) (s *server, a, b *vaultkv.KMS, clock *clock) {
+func twoServers(t *testing.T) (s *server, a, b *vaultkv.KMS, clock *kmstest.Clock) {
 	t.Helper()
 	s = start(t)
 	s.mountKV()
 	c := s.kv("efs-kv", "efs-kv-admin")
-	clock = newClock()
+	clock = kmstest.NewClock(time.Now())
 	c.Clock = clock.Now
 	a, b = openKV(t, c), openKV(t, c)
 	create(t, a)

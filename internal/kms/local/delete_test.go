@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/kms/kmstest"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/starter"
 )
@@ -34,7 +35,7 @@ func stored(t *testing.T, box *starter.Box) []byte {
 }
 
 // doomed returns a KMS with a key that is due a day from now, and its material.
-func doomed(t *testing.T, box *starter.Box, c *clock, every time.Duration) (*KMS, []byte) {
+func doomed(t *testing.T, box *starter.Box, c *kmstest.Clock, every time.Duration) (*KMS, []byte) {
 	t.Helper()
 	k, err := open(box, Options{Clock: c.Now}, every)
 	if err != nil {
@@ -58,7 +59,7 @@ func doomed(t *testing.T, box *starter.Box, c *clock, every time.Duration) (*KMS
 // file, and in the blocks of the file before.
 func TestDueKeysAreDestroyed(t *testing.T) {
 	box, dir := newBox(t)
-	c := &clock{now: time.Unix(1e9, 0)}
+	c := kmstest.NewClock(time.Unix(1e9, 0))
 	k, key := doomed(t, box, c, time.Millisecond)
 	k.mu.RLock()
 	held := k.keys["a"].versions[0].key
@@ -67,7 +68,7 @@ func TestDueKeysAreDestroyed(t *testing.T) {
 	if err := os.Link(filepath.Join(dir, "sealed", boxName+".sealed"), old); err != nil {
 		t.Fatal(err)
 	}
-	c.pass(MinDeletionWait)
+	c.Advance(MinDeletionWait)
 	gone := false
 	for range 2000 {
 		if gone = !bytes.Contains(stored(t, box), key); gone {
@@ -90,10 +91,10 @@ func TestDueKeysAreDestroyed(t *testing.T) {
 // A key that fell due while nothing ran is destroyed at the next start.
 func TestDueKeysAreDestroyedAtStart(t *testing.T) {
 	box, _ := newBox(t)
-	c := &clock{now: time.Unix(1e9, 0)}
+	c := kmstest.NewClock(time.Unix(1e9, 0))
 	k, key := doomed(t, box, c, time.Hour)
 	k.Close()
-	c.pass(MinDeletionWait)
+	c.Advance(MinDeletionWait)
 	k = openAt(t, box, c)
 	if bytes.Contains(stored(t, box), key) {
 		t.Error("the key is still in the sealed file")
@@ -108,13 +109,13 @@ func TestDueKeysAreDestroyedAtStart(t *testing.T) {
 // forgotten, and the deletion is made up for.
 func TestDeletionThatFails(t *testing.T) {
 	box, dir := newBox(t)
-	c := &clock{now: time.Unix(1e9, 0)}
+	c := kmstest.NewClock(time.Unix(1e9, 0))
 	k, key := doomed(t, box, c, time.Hour)
 	sealed := filepath.Join(dir, "sealed")
 	if err := os.Rename(sealed, sealed+".away"); err != nil {
 		t.Fatal(err)
 	}
-	c.pass(MinDeletionWait)
+	c.Advance(MinDeletionWait)
 	k.deleteDue()
 	if _, err := k.DescribeKey(t.Context(), "a"); !errors.Is(err, efs.ErrNotFound) {
 		t.Errorf("a key that is due: %v", err)

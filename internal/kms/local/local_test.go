@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -41,25 +40,7 @@ func mustOpen(t *testing.T, box *starter.Box) *KMS {
 	return k
 }
 
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func openAt(t *testing.T, box *starter.Box, c *clock) *KMS {
+func openAt(t *testing.T, box *starter.Box, c *kmstest.Clock) *KMS {
 	t.Helper()
 	k, err := OpenWith(box, Options{Clock: c.Now})
 	if err != nil {
@@ -70,15 +51,15 @@ func openAt(t *testing.T, box *starter.Box, c *clock) *KMS {
 }
 
 func TestConformance(t *testing.T) {
-	c := &clock{now: time.Now()}
+	c := kmstest.NewClock(time.Now())
 	kmstest.Run(t, kmstest.Harness{
 		New: func(t *testing.T) efs.KMS {
 			box, _ := newBox(t)
-			c.pass(time.Since(c.Now())) // back to the present
+			c.Advance(time.Since(c.Now())) // back to the present
 			return openAt(t, box, c)
 		},
 		Reopen:  func(t *testing.T, k efs.KMS) efs.KMS { return openAt(t, k.(*KMS).box, c) },
-		Advance: func(_ *testing.T, _ efs.KMS, d time.Duration) { c.pass(d) },
+		Advance: func(_ *testing.T, _ efs.KMS, d time.Duration) { c.Advance(d) },
 	})
 }
 

@@ -77,24 +77,6 @@ func run(m *testing.M) (int, error) {
 
 func label(i int) string { return fmt.Sprintf("efs-test-%d", i) }
 
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // fresh are the options of a KMS on a token that nobody has used.
 func fresh(t *testing.T) Config {
 	t.Helper()
@@ -120,14 +102,14 @@ func mustOpen(t *testing.T, c Config, now func() time.Time, every time.Duration)
 }
 
 func TestConformance(t *testing.T) {
-	c := &clock{now: time.Now()}
+	c := kmstest.NewClock(time.Now())
 	kmstest.Run(t, kmstest.Harness{
 		New: func(t *testing.T) efs.KMS {
-			c.pass(time.Since(c.Now())) // back to the present
+			c.Advance(time.Since(c.Now())) // back to the present
 			return mustOpen(t, fresh(t), c.Now, time.Hour)
 		},
 		Reopen:  func(t *testing.T, k efs.KMS) efs.KMS { return mustOpen(t, k.(*KMS).c, c.Now, time.Hour) },
-		Advance: func(_ *testing.T, _ efs.KMS, d time.Duration) { c.pass(d) },
+		Advance: func(_ *testing.T, _ efs.KMS, d time.Duration) { c.Advance(d) },
 	})
 }
 
@@ -264,7 +246,7 @@ func TestNoToken(t *testing.T) {
 // What is due is destroyed on the token, keys and what was said about them; a
 // new key of the same id has nothing to do with it.
 func TestDueKeysAreDestroyed(t *testing.T) {
-	c := &clock{now: time.Now()}
+	c := kmstest.NewClock(time.Now())
 	k := mustOpen(t, fresh(t), c.Now, time.Millisecond)
 	if _, err := k.CreateKey(t.Context(), "a", efs.KeyOptions{Description: "the first"}); err != nil {
 		t.Fatal(err)
@@ -284,7 +266,7 @@ func TestDueKeysAreDestroyed(t *testing.T) {
 	if n := left(); n != 3 {
 		t.Fatalf("%d objects, want two versions and what is said", n)
 	}
-	c.pass(24 * time.Hour)
+	c.Advance(24 * time.Hour)
 	gone := false
 	for range 2000 {
 		if gone = left() == 0; gone {
