@@ -35,7 +35,7 @@ func startProxy(t testing.TB, url string) *proxy {
 			if err != nil {
 				return
 			}
-			p.conns.Go(func() { p.Advance(c) })
+			p.conns.Go(func() { p.pass(c) })
 		}
 	})
 	t.Cleanup(func() {
