@@ -8,6 +8,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/admin"
+	"github.com/efs-project/efs/internal/config"
 	"github.com/spf13/cobra"
 )
 
@@ -35,7 +36,7 @@ func (c *ctl) auditShowCommand() *cobra.Command {
 shown as (forgotten) where the key of what they name was destroyed on purpose.
 
 --since and --until take a time (2026-01-31, 2026-01-31T12:00:00Z) or how long
-ago (90m, 24h).`,
+ago (90m, 24h, 7d).`,
 		Example: "  efsctl audit show --since 24h --user app1 --fs user-data\n  efsctl audit show --op auth.login --outcome authentication-failed --json",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,6 +64,7 @@ ago (90m, 24h).`,
 	f.StringVar(&until, "until", "", "events before this time")
 	f.StringVar(&q.User, "user", "", "events of this user (of an administrator on this machine: uid:0)")
 	f.StringVar(&q.FS, "fs", "", "events in this file system")
+	c.completeFSFlag(cmd)
 	f.StringVar(&q.Op, "op", "", "events of this operation, such as file.store")
 	f.StringVar(&q.Outcome, "outcome", "", "events with this outcome: ok, or the name of a problem")
 	f.StringVar(&object, "object", "", "events about the file with this id")
@@ -76,7 +78,7 @@ func moment(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := config.ParseDuration(s); err == nil {
 		return time.Now().Add(-d), nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
@@ -84,7 +86,7 @@ func moment(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no time such as 2026-01-31T12:00:00Z, 2026-01-31 or 24h", s)
+	return time.Time{}, fmt.Errorf("%q is no time such as 2026-01-31T12:00:00Z, 2026-01-31, 24h or 7d", s)
 }
 
 // auditText is a line of the log for people. What came from outside is shown

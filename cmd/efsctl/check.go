@@ -145,6 +145,7 @@ Logs have no clear paths; this is how an administrator reads them.`,
 		},
 	}
 	cmd.Flags().StringVar(&fs, "fs", "", "look in this file system alone")
+	c.completeFSFlag(cmd)
 	c.jsonFlag(cmd)
 	return cmd
 }

@@ -149,7 +149,8 @@ func (c *ctl) kmsDeleteCommand() *cobra.Command {
 		}
 		if len(k.FileSystems) > 0 && !force {
 			return fmt.Errorf("key %s/%s wraps the keys of %s, which nobody could read again: nothing was changed. "+
-				"Put them under another key first, or give --force if they are to be lost", k.Provider, k.ID, fileSystems(k))
+				"Put them under another key first (efsctl policy FS --set kms_key_id=KEY, then efsctl retire-epoch "+
+				"for the epochs that `efsctl rotate FS --list` shows under this one), or give --force if they are to be lost", k.Provider, k.ID, fileSystems(k))
 		}
 		if !yes {
 			if err := confirmText(cmd, deletionText(k, wait), k.ID); err != nil {

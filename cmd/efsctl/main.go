@@ -119,19 +119,7 @@ func rootCommand() *cobra.Command {
 		root = defaultRoot
 	}
 	cmd.PersistentFlags().StringVar(&c.root, "root", root, "root of the server (or EFS_ROOT)")
-	cmd.AddCommand(
-		c.initCommand(), c.unsealCommand(), c.statusCommand(),
-		c.createFSCommand(), c.listFSCommand(), c.deleteFSCommand(),
-		c.createUserCommand(), c.listUsersCommand(), c.deleteUserCommand(), c.revokeCommand(), c.addKeyCommand(), c.removeKeyCommand(),
-		c.limitCommand(), c.kmsCommand(),
-		c.grantCommand(), c.revokeGrantCommand(), c.listGrantsCommand(),
-		c.createAdminCommand(), c.listAdminsCommand(), c.deleteAdminCommand(),
-		c.rotateCommand(), c.rotateKMSCommand(), c.rotateStarterCommand(), c.rotateJWTCommand(), c.rotateCACommand(),
-		c.backupKeysCommand(), c.restoreKeysCommand(),
-		c.forgetCommand(), c.receiptsCommand(), c.receiptKeyCommand(), c.verifyReceiptCommand(),
-		c.policyCommand(), c.quotaCommand(), c.retireEpochCommand(), c.resealCommand(), c.jobsCommand(),
-		c.fsckCommand(), c.resolveCommand(), c.clearCacheCommand(), c.reloadCommand(), c.auditCommand(), versionCommand(),
-	)
+	c.addGroups(cmd)
 	return cmd
 }
 

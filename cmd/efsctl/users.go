@@ -9,6 +9,11 @@ import (
 // fsFlag adds --fs, which the command needs.
 func (c *ctl) fsFlag(cmd *cobra.Command, fs *string) {
 	cmd.Flags().StringVar(fs, "fs", "", "file system of the user (required)")
+	c.completeFSFlag(cmd)
+}
+
+// completeFSFlag completes --fs of a command.
+func (c *ctl) completeFSFlag(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("fs", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return c.fsNames(cmd), cobra.ShellCompDirectiveNoFileComp
 	}) // fails only for a flag that does not exist

@@ -44,7 +44,8 @@ func Flags(fs *pflag.FlagSet) {
 type loader struct {
 	k       *koanf.Koanf
 	sources map[string]string
-	unknown []string
+	unknown []string // variables
+	wrong   error    // what the file has that is no setting
 }
 
 // Load returns the settings in force: defaults, the file that --config or
@@ -86,13 +87,16 @@ func (l *loader) decode(path string) (*Config, error) {
 		Result: c, TagName: "koanf", WeaklyTypedInput: true, DecodeHook: DecodeHook(),
 	}})
 	if err != nil {
-		return nil, l.placed(decodeErrors(err))
+		return nil, errors.Join(l.wrong, l.placed(decodeErrors(err)))
 	}
 	if c.Root, err = filepath.Abs(c.Root); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
 	if err := c.Validate(); err != nil {
-		return nil, l.placed(err)
+		return nil, errors.Join(l.wrong, l.placed(err))
+	}
+	if l.wrong != nil {
+		return nil, l.wrong
 	}
 	return c, nil
 }
@@ -171,9 +175,7 @@ func (l *loader) file(path string) error {
 	if err := in.Load(file.Provider(path), toml.Parser()); err != nil {
 		return fmt.Errorf("configuration file %s: %w", path, err)
 	}
-	if err := unknownKeys(path, in); err != nil {
-		return err
-	}
+	l.wrong = unknownKeys(path, in) // told with what is wrong with the others
 	for _, key := range in.Keys() {
 		if !isSection(key) {
 			l.sources[key] = "file " + path

@@ -161,7 +161,7 @@ func (x *exchange) usedKey(used *node.KeyInUseError) error {
 		of += " and " + strconv.Itoa(more) + " more"
 	}
 	return keyInUse.from(used, "The key wraps the keys of "+of+
-		", which nobody could read again. Give them another key first (PUT …/encryption, then efsctl rotate-kms), or say force.")
+		", which nobody could read again. Give them another key first (PUT …/encryption) and retire the epochs under this one (efsctl retire-epoch), or say force.")
 }
 
 // keyView is a key as the API shows it. Which file systems it concerns is

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/efs-project/efs"
@@ -63,7 +64,7 @@ func TestEncryptionOfABucket(t *testing.T) {
 	w.grantTo("alice", "docs", "/", access.Admin)
 	alice := w.as("alice@docs")
 	alice.json("POST", "/api/v1/kms/keys", map[string]any{"id": "my-key", "provider": "local", "description": "of docs", "tags": map[string]string{"team": "a"}}).want(201)
-	r := alice.json("PUT", "/api/v1/buckets/docs/encryption", map[string]any{"enabled": true, "algorithm": "CHACHA20_POLY1305", "kms_key_id": "my-key"}).want(200)
+	r := alice.json("PUT", "/api/v1/buckets/docs/encryption", map[string]any{"enabled": true, "algorithm": "CHACHA20_POLY1305", "kms_key_id": "local/my-key"}).want(200)
 	var got encryptionView
 	r.into(&got)
 	if !got.Enabled || got.Algorithm != efs.ChaCha20Poly1305 || got.KeyID != "my-key" || got.Provider != "local" || len(got.Stages) != 1 || got.Version != 2 {
@@ -109,6 +110,9 @@ func TestNothingIsStoredInClear(t *testing.T) {
 		if r := alice.json("PUT", at, body); r.status != 400 {
 			t.Errorf("%s: status %d: %s", name, r.status, r.body)
 		}
+	}
+	if r := alice.json("PUT", at, map[string]any{"enabled": true, "algorithmm": "AES256"}); !strings.Contains(string(r.body), `no field \"algorithmm\" here`) {
+		t.Errorf("it is not told which field is unknown: %s", r.body)
 	}
 	var got encryptionView
 	alice.do("GET", at, nil).want(200).into(&got)
@@ -221,6 +225,9 @@ func TestLifeOfABucket(t *testing.T) {
 	adm.json("PUT", buckets+"/my-bucket/encryption", map[string]any{"enabled": true}).want(200)
 	adm.json("POST", grants, map[string]any{"user": "carol@other", "permissions": []string{"reader"}, "path": "/shared"}).want(200)
 	adm.json("POST", grants, map[string]any{"user": "nobody", "permissions": []string{"reader"}, "path": "/"}).wantProblem(badJSON)
+	if r := adm.json("POST", grants, map[string]any{"user": "adm", "permissions": []string{"reed"}, "path": "/"}).wantProblem(badJSON); !strings.Contains(string(r.body), `permission \"reed\": use some of read write`) {
+		t.Errorf("it is not told which permission is unknown: %s", r.body)
+	}
 	carol := w.as("carol@other")
 	adm.do("PUT", buckets+"/my-bucket/objects/shared/x", "for carol").want(201)
 	carol.do("GET", buckets+"/my-bucket/objects/shared/x", nil).want(200)

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -110,19 +111,25 @@ func (x *exchange) readJSON(v any, limit int64, types ...string) error {
 	case in.err != nil:
 		return in.err
 	case err != nil:
-		return badJSON.from(err, unknownField(err)+"Send one JSON object with the fields that the documentation names, and nothing after it.")
+		return badJSON.from(err, whatIsWrong(err)+"Send one JSON object with the fields that the documentation names, and nothing after it.")
 	}
 	return nil
 }
 
-// unknownField names the field that made encoding/json refuse a body, if one
-// did: it has no type for that error, and a long name is not sent back.
-func unknownField(err error) string {
-	name, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
-	if !ok || len(name) > 64 {
-		return ""
+// whatIsWrong tells, where that is known, the field or the value that made
+// encoding/json refuse a body. It has no type for unknown fields. Nothing long is
+// sent back.
+func whatIsWrong(err error) string {
+	const most = 300
+	text := err.Error()
+	switch name, unknown := strings.CutPrefix(text, "json: unknown field "); {
+	case len(text) > most:
+	case unknown:
+		return "There is no field " + name + " here. "
+	case errors.Is(err, efs.ErrBadInput): // a value's own UnmarshalJSON
+		return "The " + strings.TrimSuffix(text, ": "+efs.ErrBadInput.Error()) + ". "
 	}
-	return "There is no field " + name + " here. "
+	return ""
 }
 
 // wantType refuses a body of another type than the given ones.
