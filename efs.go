@@ -489,15 +489,16 @@ type Index interface {
 
 // IndexStats counts since the index was opened, except sizes.
 type IndexStats struct {
-	Commits      uint64 // syncs
-	Transactions uint64 // transactions committed by them
-	Refused      uint64 // transactions that failed checks or bounds
-	SizeBytes    int64  // of the store
-	FreeBytes    int64  // of it, reusable
-	LogBytes     int64  // of the write-ahead log
-	PendingBytes int64  // in the log only, and in memory
-	Flushes      uint64 // of the log into the store
-	Compactions  uint64 // of the store
+	Commits      uint64     // syncs
+	Transactions uint64     // transactions committed by them
+	Refused      uint64     // transactions that failed checks or bounds
+	Batches      [11]uint64 // syncs by how many transactions they committed: [i] of more than 2^(i-1), to 2^i; the last of all that are more
+	SizeBytes    int64      // of the store
+	FreeBytes    int64      // of it, reusable
+	LogBytes     int64      // of the write-ahead log
+	PendingBytes int64      // in the log only, and in memory
+	Flushes      uint64     // of the log into the store
+	Compactions  uint64     // of the store
 }
 
 // ---- Who may ----

@@ -133,7 +133,9 @@ type Stats struct {
 	Bytes      int64  // of them
 	Dropped    uint64 // events that could not be kept
 	Suppressed uint64 // events of unknown callers beyond the rate
-	HeadSeq    uint64 // line of the newest head
+	Waiting    int    // events taken that are not written yet
+	Seq        uint64 // newest line written since the start; 0: none
+	HeadSeq    uint64 // line of the newest head since the start; 0: none
 	SinkErrors uint64 // heads that could not be handed on
 	Low        bool   // the volume is full
 }
@@ -281,7 +283,11 @@ func (l *Log) Stats() Stats {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.stats
+	s := l.stats
+	if l.batch != nil {
+		s.Waiting = len(l.batch.ends)
+	}
+	return s
 }
 
 // Sync writes what waits and returns when it is durable.

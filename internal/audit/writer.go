@@ -298,6 +298,7 @@ func (l *Log) written() {
 	l.stats.Events += uint64(w.count)
 	l.stats.Syncs++
 	l.stats.Bytes += int64(len(w.out))
+	l.stats.Seq = w.at.seq
 	l.endPath, l.endSize = segmentPath(l.o.Dir, w.first), w.size
 	if w.bare {
 		l.low = false

@@ -33,6 +33,7 @@ type part struct {
 	cached Cached // that plain belongs to; nil: to the file
 	blob   efs.Blob
 	r      *seal.ReaderAt
+	used   *used // counts what is read with r
 }
 
 // openTries bounds how often an entry is looked up again because its content
@@ -126,6 +127,8 @@ func (f *File) openPart(ctx context.Context, p *part) error {
 	if p.r, err = seal.NewReaderAt(b, p.Sealed, f.fs.expect(&p.Extent)); err != nil {
 		return damaged(p.Content, err)
 	}
+	p.used = f.fs.usage.of(p.Policy)
+	p.used.opens.Add(1)
 	return nil
 }
 
@@ -149,6 +152,9 @@ func (f *File) openInline(ctx context.Context, p *part) error {
 	if err := f.agree(p, trailer); err != nil {
 		return err
 	}
+	used := f.fs.usage.of(p.Policy)
+	used.opens.Add(1)
+	used.openedBytes(p.Length)
 	f.keep(p)
 	return nil
 }
@@ -219,6 +225,7 @@ func (p *part) readAt(b []byte, off int64) (int, error) {
 		return copy(b, p.plain[off:]), nil
 	}
 	n, err := p.r.ReadAt(b, off)
+	p.used.openedBytes(int64(n))
 	if n == len(b) {
 		return n, nil
 	}
@@ -279,6 +286,7 @@ func (p *part) writeRange(w io.Writer, off, n int64) error {
 		}
 		return damaged(p.Content, err)
 	}
+	p.used.openedBytes(n)
 	return nil
 }
 

@@ -46,8 +46,10 @@ type FS struct {
 	jobs     jobs
 	onChange atomic.Pointer[func()]
 
-	contents contents // contents in use by this process
-	work     work     // what the background has to do
+	usage    usage         // of the algorithms
+	removed  atomic.Uint64 // contents deleted from the release queue
+	contents contents      // contents in use by this process
+	work     work          // what the background has to do
 	anchoring
 }
 

@@ -14,6 +14,7 @@ type sealing struct {
 	policy int    // its version
 	unit   efs.ID // zero: none
 	epoch  int    // number; 0 if no epoch's keys are used
+	used   *used  // counts it; nil: it was counted
 }
 
 // sealing says how a new content is sealed under the present policy, for the
@@ -24,7 +25,7 @@ func (fs *FS) sealing(u *unit, content efs.ID) (*sealing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys to seal with: %w", err)
 	}
-	s := &sealing{policy: policy.Version, unit: u.id(), epoch: epoch}
+	s := &sealing{policy: policy.Version, unit: u.id(), epoch: epoch, used: fs.usage.of(policy.Version)}
 	s.FS, s.Content, s.SegmentSize = fs.o.ID, content, policy.SegmentSize
 	// The names were checked when the policy was set.
 	s.Compression, _ = compression(policy.Compression)
@@ -39,6 +40,10 @@ func (fs *FS) sealing(u *unit, content efs.ID) (*sealing, error) {
 
 // extent is the extent of a content that was sealed so, at the start of a file.
 func (s *sealing) extent(info seal.Info, inline bool) efs.Extent {
+	if s.used != nil {
+		s.used.sealedOne(info.Size)
+		s.used = nil
+	}
 	return efs.Extent{
 		Length: info.Size, Sealed: info.SealedSize, Content: s.Content,
 		Inline: inline, Policy: s.policy, Epoch: s.epoch,

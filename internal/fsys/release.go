@@ -54,5 +54,15 @@ func (fs *FS) deleteContents(ctx context.Context, queue []efs.Release) (int, err
 	}
 	fs.dropCached(t.Unqueue) // again: somebody may have read it since it was dropped
 	_, err := fs.o.Index.Commit(ctx, &t)
+	if err == nil {
+		fs.removed.Add(uint64(len(t.Unqueue)))
+	}
 	return len(t.Unqueue), err
+}
+
+// Releases tells how many contents wait to be deleted, counted up to limit, and
+// how many were since the file system was opened.
+func (fs *FS) Releases(ctx context.Context, limit int) (waiting int, removed uint64, err error) {
+	queue, err := fs.o.Index.Queued(ctx, efs.Release{}, limit)
+	return len(queue), fs.removed.Load(), err
 }

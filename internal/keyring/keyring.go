@@ -58,7 +58,7 @@ func Open(path string, kms map[string]efs.KMS, opts Options) (*Keyring, error) {
 		return nil, fmt.Errorf("opening the key store: %w", err)
 	}
 	r := &Keyring{store: s, kms: maps.Clone(kms), log: opts.Logger, open: map[efs.ID]*Keys{}}
-	r.life = lifetimes{ttl: opts.KeyTTL, grace: opts.OutageGrace, timeout: opts.KMSTimeout, now: opts.Clock}
+	r.life = lifetimes{ttl: opts.KeyTTL, grace: opts.OutageGrace, timeout: opts.KMSTimeout, now: opts.Clock, counts: new(counts)}
 	if r.life.ttl <= 0 {
 		r.life.ttl = defaultTTL
 	}

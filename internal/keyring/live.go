@@ -23,6 +23,7 @@ type lifetimes struct {
 	grace   time.Duration // beyond ttl, while the KMS does not answer
 	timeout time.Duration // of one call
 	now     func() time.Time
+	*counts
 }
 
 // liveKey is a key record and, while it is alive, its unwrapped key.
@@ -77,8 +78,10 @@ func (l *liveKey) with(ctx context.Context, f func(*secret.Key) error) error {
 		l.used.Store(true)
 	}
 	if done, err := l.try(f); done {
+		l.life.hits.Add(1)
 		return err
 	}
+	l.life.misses.Add(1)
 	if err := l.ask(ctx); err != nil {
 		return err
 	}
@@ -182,8 +185,10 @@ func (l *liveKey) unwrapOnce(ctx context.Context) ([]byte, error) {
 	defer cancel()
 	b, err := l.unwrap(ctx, l.record())
 	if err == nil {
+		l.life.unwrapped.Add(1)
 		return b, nil
 	}
+	l.life.notUnwrapped.Add(1)
 	err = l.record().answer(err)
 	if errors.Is(err, efs.ErrWrongKey) {
 		err = fmt.Errorf("%w; keys.db belongs to another root, or its records were exchanged: "+

@@ -57,6 +57,9 @@ func TestKMSIsAskedOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if st := b.Stats(); st.Unwrapped != 2 || st.NotUnwrapped != 0 || st.Misses < 1 || st.Hits < 8*50 {
+		t.Errorf("counted %+v", st)
+	}
 	if n := b.one.unwraps.Load(); n != 2 {
 		t.Errorf("the KMS was asked %d times for a root secret and an epoch key", n)
 	}

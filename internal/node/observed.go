@@ -54,6 +54,16 @@ func (n *Node) KMSUp() map[string]bool {
 	return up
 }
 
+// KeyringStats tells of the cache of unwrapped keys; false while the node is
+// sealed.
+func (n *Node) KeyringStats() (keyring.Stats, bool) {
+	v := n.secrets()
+	if v == nil || v.ring == nil {
+		return keyring.Stats{}, false
+	}
+	return v.ring.Stats(), true
+}
+
 // Failed returns the names of the file systems that could not be opened.
 func (n *Node) Failed() []string {
 	n.mu.RLock()

@@ -66,7 +66,7 @@ func newMetrics(s *Server) *metrics {
 	m.kms = newKMSMetrics(s)
 	s.node.OnKMSCall(m.kms.observe)
 	common := prometheus.NewRegistry()
-	common.MustRegister(m.rejected, m.kms, auditCollector{s}, cacheCollector{s}, buildInfo())
+	common.MustRegister(m.rejected, m.kms, auditCollector{s}, cacheCollector{s}, keyringCollector{s}, buildInfo())
 	common.MustRegister(m.requests, m.durations, m.problems, m.received, m.sent, m.handshakes,
 		gauge("efs_http_requests_in_flight", "Requests being answered, watched change feeds apart.", func() float64 { return float64(s.work.Load()) }),
 		gauge("efs_http_connections", "Open connections.", func() float64 { return float64(s.conns.count()) }),
@@ -194,6 +194,8 @@ func (c *fsCollector) Collect(out chan<- prometheus.Metric) {
 		if h, err := f.Head(c.s.base); err == nil {
 			send(fsSeq, prometheus.GaugeValue, float64(h.Seq))
 		}
+		collectBatches(f, &st, out)
+		collectContents(c.s.base, f, out)
 		collectJobs(f, out)
 		collectQuota(f, out)
 	}

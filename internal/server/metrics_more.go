@@ -70,6 +70,8 @@ var (
 	auditDropped    = auditDesc("dropped_events_total", "Events that could not be recorded.")
 	auditSuppressed = auditDesc("suppressed_events_total", "Events of unknown callers beyond what is recorded of them.")
 	auditSinks      = auditDesc("sink_errors_total", "Heads that could not be kept elsewhere.")
+	auditWaiting    = auditDesc("waiting_events", "Events taken that are not written yet.")
+	auditUnsigned   = auditDesc("unsigned_events", "Lines written after the newest signed head.")
 	auditFull       = auditDesc("volume_full", "1 if only deletions can be recorded.")
 )
 
@@ -95,6 +97,10 @@ func (c auditCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(auditUp, up)
 	gauge(auditFull, full)
+	gauge(auditWaiting, float64(st.Waiting))
+	if st.HeadSeq > 0 {
+		gauge(auditUnsigned, float64(st.Seq-st.HeadSeq))
+	}
 	count(auditEvents, float64(st.Events))
 	count(auditSyncs, float64(st.Syncs))
 	count(auditBytes, float64(st.Bytes))

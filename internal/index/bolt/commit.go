@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -414,6 +415,7 @@ func (x *Index) publish(p *pass) {
 	x.op = p.op
 	x.commits.Add(1)
 	x.transactions.Add(uint64(p.txns))
+	x.batches[min(bits.Len(uint(max(p.txns, 1)-1)), len(x.batches)-1)].Add(1)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if p.head.Seq != x.head.Seq {

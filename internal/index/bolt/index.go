@@ -124,6 +124,8 @@ type Index struct {
 	background    sync.WaitGroup // compactions, begun while not closing
 
 	commits, transactions, refused, flushes, compactions atomic.Uint64
+
+	batches [len(efs.IndexStats{}.Batches)]atomic.Uint64
 }
 
 var _ efs.Index = (*Index)(nil)
@@ -235,7 +237,7 @@ func (x *Index) Stats() efs.IndexStats {
 		free += max(0, size-s.file.tx.Size())
 		return nil
 	})
-	return efs.IndexStats{
+	out := efs.IndexStats{
 		Commits:      x.commits.Load(),
 		Transactions: x.transactions.Load(),
 		Refused:      x.refused.Load(),
@@ -246,6 +248,10 @@ func (x *Index) Stats() efs.IndexStats {
 		Flushes:      x.flushes.Load(),
 		Compactions:  x.compactions.Load(),
 	}
+	for i := range out.Batches {
+		out.Batches[i] = x.batches[i].Load()
+	}
+	return out
 }
 
 // Close finishes what has been queued, puts everything into the file and
