@@ -21,6 +21,8 @@ type file interface {
 	// cannot.
 	Reserve(off, n int64) error
 	Truncate(size int64) error
+	// At reports whether the file is the one at path.
+	At(path string) bool
 }
 
 // opener opens a file for writing, and makes it, durably, if it is not there.
@@ -37,6 +39,15 @@ func openFile(path string) (file, error) {
 }
 
 func (f osFile) Sync() error { return fsync.Data(f.File) }
+
+func (f osFile) At(path string) bool {
+	here, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(here, there)
+}
 
 func (f osFile) Reserve(off, n int64) error {
 	for {

@@ -1,9 +1,13 @@
 package audit
 
 import (
+	"context"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A file that could not be begun leaves nothing behind that would later look
@@ -60,4 +64,50 @@ func TestTheAgeOfAFileIsNotThatOfTheVolume(t *testing.T) {
 	}
 	must(t, w.log.Close())
 	w.good()
+}
+
+// Lines that go to a file which is no longer there are no lines: nothing is
+// confirmed on their strength.
+func TestALogThatIsTakenAwayIsNoticed(t *testing.T) {
+	for name, take := range map[string]func(w *world) error{
+		"removed":   func(w *world) error { return os.RemoveAll(w.dir) },
+		"moved":     func(w *world) error { return os.Rename(w.files()[0], w.files()[0]+".old") },
+		"exchanged": func(w *world) error { return os.WriteFile(w.files()[0]+".new", w.text1(), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.store(3)
+			must(t, take(w))
+			if name == "exchanged" {
+				must(t, os.Rename(w.files()[0]+".new", w.files()[0]))
+			}
+			must(t, w.log.Err())
+			if err := w.log.Checkpoint(context.Background()); err == nil {
+				t.Error("a head was signed of what is not there")
+			}
+			if w.log.Err() == nil {
+				t.Error("changes go on")
+			}
+		})
+	}
+}
+
+// A pipe in the place of a file would be waited on for ever.
+func TestAPipeIsNoFileOfTheLog(t *testing.T) {
+	w := newWorld(t)
+	w.store(3)
+	must(t, w.log.Close())
+	must(t, unix.Mkfifo(filepath.Join(w.dir, filepath.Base(segmentPath("", 99))), 0o600))
+	w.open()
+	w.store(1)
+	must(t, w.log.Close())
+	w.good()
+	must(t, os.Remove(w.files()[0]))
+	must(t, unix.Mkfifo(segmentPath(w.dir, 1), 0o600))
+	w.open()
+	w.store(1)
+	must(t, w.log.Close())
+	if w.verify().Bad == nil {
+		t.Error("the missing file was not noticed")
+	}
 }

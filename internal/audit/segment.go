@@ -34,7 +34,7 @@ func segments(dir string) ([]segment, error) {
 	var out []segment
 	for _, e := range entries {
 		m := segmentName.FindStringSubmatch(e.Name())
-		if m == nil {
+		if m == nil || !isFile(filepath.Join(dir, e.Name())) {
 			continue
 		}
 		first, err := strconv.ParseUint(m[1], 10, 64)
@@ -50,6 +50,13 @@ func segments(dir string) ([]segment, error) {
 		return 1
 	})
 	return out, nil
+}
+
+// isFile tells files, also those that were moved and linked to, from what has
+// no end to be read to, such as a pipe that somebody put there.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // firstLine reads the first line of a file.

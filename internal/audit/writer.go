@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/atomicfile"
 	"github.com/efs-project/efs/internal/secret"
 )
@@ -207,6 +208,9 @@ func (l *Log) put() error {
 	}
 	if err := l.reserve(); err != nil {
 		return err
+	}
+	if path := segmentPath(l.o.Dir, w.first); w.headAt >= 0 && !w.f.At(path) {
+		return fmt.Errorf("%s was moved or removed while it was written to: %w", path, efs.ErrDamaged)
 	}
 	if _, err := w.f.WriteAt(w.out, w.size); err != nil {
 		// What may have been written of it is no part of the log.

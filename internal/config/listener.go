@@ -180,6 +180,9 @@ func prefixes(key string, texts []string) ([]netip.Prefix, error) {
 			continue
 		}
 		prefix, err := netip.ParsePrefix(p)
+		if err == nil && prefix.Bits() == 0 {
+			return nil, fmt.Errorf("%s: %q is everybody, whose word on certificates and addresses would be taken: name the proxies", key, p)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %q is no address or prefix such as 10.0.0.0/8", key, p)
 		}

@@ -69,6 +69,7 @@ func TestListenersThatCannotBe(t *testing.T) {
 		"address = ':1'\nclient_cert = 'none'":                                              "demand a certificate",
 		"address = ':1'\nfactors = ['tokn']":                                                `did you mean "token"?`,
 		"address = ':1'\ntrusted_proxies = ['here']":                                        `"here" is no address or prefix`,
+		"address = ':1'\ntrusted_proxies = ['0.0.0.0/0']":                                   `is everybody`,
 		"address = ':1'\n[[listener]]\naddress = ':1'":                                      `listener 2: address ":1" is that of listener 1`,
 	} {
 		if _, err := load(t, "[[listener]]\n"+text+"\n", nil, nil); err == nil || !strings.Contains(err.Error(), want) {
