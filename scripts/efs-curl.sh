@@ -10,6 +10,7 @@
 #   efs-curl.sh get /patients/173/scan.png ./scan.png
 #   efs-curl.sh ls /patients/173
 #   efs-curl.sh rm /patients/173/scan.png
+#   efs-curl.sh api METHOD /api/v1/PATH [BODY.json]
 #
 # Exit status: 0 done, and for put that is the server's confirmation of durable
 # storage; 1 failed, with the server's reason on standard error; 2 usage.
@@ -96,11 +97,20 @@ get() {
 	mv "$part" "$2"
 }
 
+# show prints the answer to a request, or the server's reason on standard error.
+show() {
+	answer=$(call "$@") || die "$answer"
+	[ -z "$answer" ] || printf '%s\n' "$answer"
+}
+
+case ${1-} in put | get | ls | rm | api) ;; *) usage ;; esac
 : "${EFS_URL:?} ${EFS_USER:?} ${EFS_CERT:?} ${EFS_CA:?}"
 case $#:${1-} in
 3:put) login; put "$2" "$3" ;;
 3:get) login; get "$2" "$3" ;;
-2:ls) login; call "$EFS_URL/data/$(escape "${2%/}/")" ;;
-2:rm) login; call --request DELETE "$EFS_URL/data/$(escape "$2")" ;;
+2:ls) login; show "$EFS_URL/data/$(escape "${2%/}/")" ;;
+2:rm) login; show --request DELETE "$EFS_URL/data/$(escape "$2")" ;;
+3:api) login; show --request "$2" "$EFS_URL$3" ;;
+4:api) login; show --request "$2" --header "$json" --data-binary "@$4" "$EFS_URL$3" ;;
 *) usage ;;
 esac
