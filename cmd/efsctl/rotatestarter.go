@@ -20,7 +20,8 @@ succeeds the old key opens nothing any more: put the new one in its place
 before the next start.
 
 A root that is opened with a passphrase gets a new one with --passphrase (asked
-for twice, or read from standard input), or a key in its place with --key.`,
+for twice, or read from standard input), or a key in its place with --key. Where
+there were shares, say --shares again: without it the key is printed whole.`,
 		Example: `  efsctl rotate-starter-key > new.key
   efsctl rotate-starter-key --shares 5 --threshold 3
   efsctl rotate-starter-key --passphrase`,

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -110,7 +109,7 @@ func setQuota(ctx context.Context, s *Server, _ *stream, r SetQuotaRequest) (any
 	bounds := func(n *int64) bool { return n != nil && *n > 0 }
 	if r.User != "" && (bounds(r.MaxBytes) || bounds(r.MaxFiles)) {
 		if _, err := f.Users.GetUser(ctx, r.User); err != nil {
-			return nil, fmt.Errorf("user '%s' of file system %s: %w", r.User, r.FS, err)
+			return nil, err
 		}
 	}
 	return f.SetQuota(ctx, fsys.Who{}, fsys.QuotaChange{User: r.User, MaxBytes: r.MaxBytes, MaxFiles: r.MaxFiles})

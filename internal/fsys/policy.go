@@ -68,7 +68,7 @@ func suite(algorithm string) (seal.Suite, error) {
 	case efs.ChaCha20Poly1305:
 		return seal.ChaCha20Poly1305, nil
 	}
-	return 0, fmt.Errorf("%w: policy: algorithm '%s', %s and %s are known", efs.ErrBadInput, algorithm, efs.AES256, efs.ChaCha20Poly1305)
+	return 0, fmt.Errorf("%w: policy: algorithm '%s' is not known; %s and %s are", efs.ErrBadInput, algorithm, efs.AES256, efs.ChaCha20Poly1305)
 }
 
 func compression(name string) (seal.Compression, error) {
@@ -78,7 +78,7 @@ func compression(name string) (seal.Compression, error) {
 	case "zstd":
 		return seal.CompressZstd, nil
 	}
-	return 0, fmt.Errorf("%w: policy: compression '%s', none and zstd are known", efs.ErrBadInput, name)
+	return 0, fmt.Errorf("%w: policy: compression '%s' is not known; none and zstd are", efs.ErrBadInput, name)
 }
 
 func padding(name string) (seal.Padding, error) {
@@ -88,7 +88,7 @@ func padding(name string) (seal.Padding, error) {
 	case "padme":
 		return seal.PadPadme, nil
 	}
-	return 0, fmt.Errorf("%w: policy: padding '%s', none and padme are known", efs.ErrBadInput, name)
+	return 0, fmt.Errorf("%w: policy: padding '%s' is not known; none and padme are", efs.ErrBadInput, name)
 }
 
 // newestPolicy reads the policy history and returns its last.
