@@ -125,12 +125,12 @@ func serve(cmd *cobra.Command, rollback []string) error {
 	if err != nil {
 		return err
 	}
-	tracer, err := openTracing(cmd.Context(), cfg, os.Environ(), log)
+	traces, err := openTracing(cmd.Context(), cfg, os.Environ(), log)
 	if err != nil {
 		closeAll(listeners)
 		return err
 	}
-	defer tracer.Close(context.WithoutCancel(cmd.Context()))
+	defer traces.Close(context.WithoutCancel(cmd.Context()))
 	providers, err := open.Providers(cmd.Context(), cfg.KMS.Providers)
 	if err != nil {
 		closeAll(listeners)
@@ -141,7 +141,7 @@ func serve(cmd *cobra.Command, rollback []string) error {
 		closeAll(listeners)
 		return errors.Join(err, open.Close(providers))
 	}
-	n, err := openNode(cmd.Context(), cfg, providers, cache, tracer, rollback, log)
+	n, err := openNode(cmd.Context(), cfg, providers, cache, traces.Tracer(), rollback, log)
 	if err != nil {
 		closeAll(listeners)
 		return errors.Join(err, closeCache(cache), open.Close(providers))

@@ -8,12 +8,12 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/config"
-	"github.com/efs-project/efs/internal/tracing"
+	"github.com/efs-project/efs/internal/tracing/otlp"
 )
 
 // openTracing begins to send traces where the settings, or else the variables
 // of OpenTelemetry, say; nil: nobody wants any.
-func openTracing(ctx context.Context, cfg *config.Config, environ []string, log *slog.Logger) (*tracing.Tracer, error) {
+func openTracing(ctx context.Context, cfg *config.Config, environ []string, log *slog.Logger) (*otlp.Sender, error) {
 	endpoint, from := cfg.Tracing.Endpoint, "tracing.endpoint"
 	if endpoint == "" {
 		if endpoint = otelEndpoint(environ); endpoint == "" {
@@ -21,7 +21,7 @@ func openTracing(ctx context.Context, cfg *config.Config, environ []string, log 
 		}
 		from = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	}
-	t, err := tracing.Open(ctx, tracing.Options{Endpoint: endpoint, Ratio: cfg.Tracing.SampleRatio, Logger: log})
+	t, err := otlp.Open(ctx, otlp.Options{Endpoint: endpoint, Ratio: cfg.Tracing.SampleRatio, Logger: log})
 	switch {
 	case errors.Is(err, efs.ErrBadInput):
 		return nil, usageError{err}

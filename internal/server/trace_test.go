@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/efs-project/efs/internal/node"
-	"github.com/efs-project/efs/internal/tracing"
+	"github.com/efs-project/efs/internal/tracing/otlp"
 	"github.com/efs-project/efs/internal/tracing/tracingtest"
 )
 
@@ -14,10 +14,10 @@ import (
 // returns them.
 func traced(t *testing.T, ratio float64) (*world, func() []tracingtest.Span) {
 	c := tracingtest.New(t)
-	tr, err := tracing.Open(t.Context(), tracing.Options{Endpoint: c.URL, Ratio: ratio})
+	tr, err := otlp.Open(t.Context(), otlp.Options{Endpoint: c.URL, Ratio: ratio})
 	must(t, err)
 	w := newWorld(t, func(n *node.Config, _ *Config, _ *Listener) {
-		n.Tracer, n.Audit = tr, node.AuditConfig{Enabled: true}
+		n.Tracer, n.Audit = tr.Tracer(), node.AuditConfig{Enabled: true}
 	})
 	return w, func() []tracingtest.Span {
 		must(t, w.stop())

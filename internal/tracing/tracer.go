@@ -1,5 +1,5 @@
-// Package tracing sends traces of requests to a collector: OpenTelemetry spans,
-// over OTLP/HTTP.
+// Package tracing makes traces of requests: OpenTelemetry spans, which package
+// otlp below it sends.
 //
 // A span says what was done, when, for how long and how it ended, with ids and
 // counts. It never has a path, a name of a file, a user, or the text of an error.
@@ -14,16 +14,14 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracer begins spans. Open makes one.
-type Tracer struct {
-	provider *sdk.TracerProvider
-	tracer   trace.Tracer
-	exporter *quiet
-}
+// Tracer begins spans.
+type Tracer struct{ tracer trace.Tracer }
+
+// New returns a Tracer whose spans t makes.
+func New(t trace.Tracer) *Tracer { return &Tracer{t} }
 
 // Span is a step under way; the zero Span is none. End must be called once.
 type Span struct{ s trace.Span }

@@ -1,4 +1,5 @@
-package tracing
+// Package otlp sends traces to a collector, over OTLP/HTTP.
+package otlp
 
 import (
 	"context"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/tracing"
 	"github.com/efs-project/efs/internal/version"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -18,6 +20,13 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 )
+
+// Sender sends what its Tracer makes. Open makes one; a nil Sender sends nothing.
+type Sender struct {
+	provider *sdk.TracerProvider
+	tracer   *tracing.Tracer
+	exporter *quiet
+}
 
 // Options say where traces go, and which.
 type Options struct {
@@ -36,8 +45,8 @@ const (
 // variables say about an exporter and a resource (OTEL_EXPORTER_OTLP_HEADERS,
 // OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_SERVICE_NAME,
 // OTEL_RESOURCE_ATTRIBUTES, …) holds. Nobody is asked whether the collector is
-// there: it may come and go. Close the Tracer.
-func Open(ctx context.Context, o Options) (*Tracer, error) {
+// there: it may come and go. Close the Sender.
+func Open(ctx context.Context, o Options) (*Sender, error) {
 	to, err := tracesURL(o.Endpoint)
 	if err != nil {
 		return nil, err
@@ -60,20 +69,28 @@ func Open(ctx context.Context, o Options) (*Tracer, error) {
 		sdk.WithBatcher(quiet, sdk.WithMaxQueueSize(queue), sdk.WithExportTimeout(sendTimeout)),
 		sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(o.Ratio))),
 		sdk.WithResource(about))
-	return &Tracer{provider: p, tracer: p.Tracer("github.com/efs-project/efs"), exporter: quiet}, nil
+	return &Sender{p, tracing.New(p.Tracer("github.com/efs-project/efs")), quiet}, nil
+}
+
+// Tracer makes the spans; nil: there are none to make.
+func (s *Sender) Tracer() *tracing.Tracer {
+	if s == nil {
+		return nil
+	}
+	return s.tracer
 }
 
 // Close sends what waits, for at most five seconds, and ends sending. What a
 // collector did not take until then is lost, and that is no error: traces are
 // not worth an unclean end.
-func (t *Tracer) Close(ctx context.Context) {
-	if t == nil {
+func (s *Sender) Close(ctx context.Context) {
+	if s == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if err := t.provider.Shutdown(ctx); err != nil {
-		t.exporter.log.Warn("the last traces could not be sent", "to", t.exporter.to, "err", err)
+	if err := s.provider.Shutdown(ctx); err != nil {
+		s.exporter.log.Warn("the last traces could not be sent", "to", s.exporter.to, "err", err)
 	}
 }
 

@@ -1,4 +1,4 @@
-package tracing_test
+package otlp_test
 
 import (
 	"bytes"
@@ -13,58 +13,34 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
-	"github.com/efs-project/efs/internal/tracing"
+	"github.com/efs-project/efs/internal/tracing/otlp"
 	"github.com/efs-project/efs/internal/tracing/tracingtest"
 )
 
 const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-func open(t *testing.T, endpoint string, ratio float64) (*tracing.Tracer, *lines) {
+func open(t *testing.T, endpoint string, ratio float64) (*otlp.Sender, *lines) {
 	t.Helper()
 	log := &lines{}
-	tr, err := tracing.Open(t.Context(), tracing.Options{Endpoint: endpoint, Ratio: ratio, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	tr, err := otlp.Open(t.Context(), otlp.Options{Endpoint: endpoint, Ratio: ratio, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tr, log
 }
 
-// TestOffCostsNothing: what is not traced is not even allocated.
-func TestOffCostsNothing(t *testing.T) {
-	var off *tracing.Tracer
-	ctx, err := t.Context(), errors.New("any")
-	n := testing.AllocsPerRun(100, func() {
-		c, request := off.Request(ctx, parent, time.Time{})
-		c, step := off.Step(c, "step")
-		_, call := off.Call(c, "call")
-		call.Text("key", "value")
-		call.Number("key", 1)
-		call.Failed("kind")
-		call.End()
-		step.EndWith(err)
-		if request.On() || request.TraceID() != "" || c != ctx {
-			t.Error("something is traced")
-		}
-		request.EndWith(nil)
-	})
-	if n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-	off.Close(ctx)
-}
-
 func TestStepsBelongToTheirRequest(t *testing.T) {
 	c := tracingtest.New(t)
 	tr, _ := open(t, c.URL, 1)
-	ctx, request := tr.Request(t.Context(), "", time.Now())
+	ctx, request := tr.Tracer().Request(t.Context(), "", time.Now())
 	request.Name("PUT data")
-	inner, step := tr.Step(ctx, "fsys.Put")
-	_, call := tr.Call(inner, "kms.unwrap")
+	inner, step := tr.Tracer().Step(ctx, "fsys.Put")
+	_, call := tr.Tracer().Call(inner, "kms.unwrap")
 	call.Text("efs.kms.provider", "vault")
 	call.End()
 	step.EndWith(fmt.Errorf("'secret-name': %w", efs.ErrQuota))
 	request.End()
-	_, alone := tr.Step(t.Context(), "nobody's")
+	_, alone := tr.Tracer().Step(t.Context(), "nobody's")
 	alone.End()
 	tr.Close(t.Context())
 
@@ -107,10 +83,10 @@ func TestWhoseTraceGoesOn(t *testing.T) {
 		t.Run(tc.what, func(t *testing.T) {
 			c := tracingtest.New(t)
 			tr, _ := open(t, c.URL, tc.ratio)
-			ctx, request := tr.Request(t.Context(), tc.parent, time.Now())
-			_, step := tr.Step(ctx, "step")
+			ctx, request := tr.Tracer().Request(t.Context(), tc.parent, time.Now())
+			_, step := tr.Tracer().Step(ctx, "step")
 			step.End()
-			_, call := tr.Call(ctx, "call")
+			_, call := tr.Tracer().Call(ctx, "call")
 			call.End()
 			request.End()
 			tr.Close(t.Context())
@@ -135,7 +111,7 @@ func TestACollectorThatIsAwayIsReportedOnce(t *testing.T) {
 	c.Deny(true)
 	tr, log := open(t, c.URL, 1)
 	one := func() {
-		_, s := tr.Request(t.Context(), "", time.Now())
+		_, s := tr.Tracer().Request(t.Context(), "", time.Now())
 		s.End()
 		c.Wait()
 	}
@@ -169,7 +145,7 @@ func TestNobodyIsHeldUp(t *testing.T) {
 	l.Close()
 	tr, log := open(t, endpoint, 1)
 	for range 20_000 { // far more than wait in the queue
-		_, s := tr.Request(t.Context(), "", time.Now())
+		_, s := tr.Tracer().Request(t.Context(), "", time.Now())
 		s.End()
 	}
 	tr.Close(t.Context())
@@ -180,7 +156,7 @@ func TestNobodyIsHeldUp(t *testing.T) {
 
 func TestEndpointsThatAreNone(t *testing.T) {
 	for _, endpoint := range []string{"", "collector:4318", "ftp://collector", "http://", "http://user:pw@collector:4318"} {
-		if _, err := tracing.Open(context.Background(), tracing.Options{Endpoint: endpoint}); !errors.Is(err, efs.ErrBadInput) || strings.Contains(err.Error(), "pw") {
+		if _, err := otlp.Open(context.Background(), otlp.Options{Endpoint: endpoint}); !errors.Is(err, efs.ErrBadInput) || strings.Contains(err.Error(), "pw") {
 			t.Errorf("%q: %v", endpoint, err)
 		}
 	}
