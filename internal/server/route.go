@@ -214,6 +214,13 @@ func (x *exchange) handle() error {
 	if err := x.enter(); err != nil {
 		return err
 	}
+	if x.who.users != nil {
+		user := userKey{x.who.fsName, x.who.user}
+		if !x.s.underWay.take(user, max(1, int(x.s.requests.most.Load())/2)) {
+			return &problem{kind: tooManyRequests, retry: 1, detail: "The user has as many requests under way as one user may have, watched change feeds among them. Wait for one to end."}
+		}
+		defer x.s.underWay.leave(user)
+	}
 	x.aim(t)
 	if err := x.admitted(); err != nil {
 		return err

@@ -44,6 +44,7 @@ type Server struct {
 	requests   gate          // requests under way
 	uploads    gate          // large uploads under way
 	places     places        // of them, by user
+	underWay   places        // requests under way, by user
 	userLimits userLimits
 	idPrefix   string
 	idCount    atomic.Uint64

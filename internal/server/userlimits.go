@@ -108,7 +108,8 @@ func (x *exchange) moved(n int, setDeadline func(time.Time)) {
 	}
 }
 
-// places are the uploads under way of each user.
+// places are what is under way of each user: uploads, or requests of all kinds.
+// No user may have more than half of what there is for all.
 type places struct {
 	mu   sync.Mutex
 	used map[userKey]int
