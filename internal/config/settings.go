@@ -54,7 +54,7 @@ var settings = []setting{
 	{"limits.body", "", "0", true, "largest file that is taken; 0: no bound"},
 	{"limits.uploads", "", 256, true, "large uploads under way at once"},
 	{"limits.requests", "", 2048, true, "requests under way at once, watched change feeds among them; of one user at most half"},
-	{"limits.connections", "", 2048, true, "connections open at once; each takes some 20 KiB"},
+	{"limits.connections", "", 2048, true, "connections open at once, of one user at most half; each takes some 20 KiB"},
 	{"limits.header", "", "32KiB", false, "request line and headers"},
 	{"limits.slow_client", "", "30s", true, "a client that makes no progress for so long is cut off"},
 	{"limits.idle_timeout", "", "2m", false, "a kept connection without a request is closed after so long"},

@@ -57,8 +57,15 @@ func (x *exchange) certificate() (identity, error) {
 	}
 	who, err := x.s.judge(x.r.Context(), cert)
 	if err == nil && c != nil {
+		var user userKey
+		if header == "" {
+			user = userKey{who.fsName, who.user}
+		}
+		if !c.home.proven(c, user) {
+			x.Header().Set("Connection", "close")
+			return identity{}, &problem{kind: tooManyRequests, retry: 5, detail: "The user has as many connections open as one user may have. Use those, or close some."}
+		}
 		c.judged.Store(&judgement{generation, header, who, nil})
-		c.home.proven(c)
 	}
 	return who, err
 }

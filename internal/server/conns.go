@@ -18,6 +18,7 @@ type conn struct {
 	net.Conn
 	home   *conns
 	from   netip.Addr // whose share of connections it counts against; zero: nobody's
+	user   userKey    // who has shown a certificate on it; zero: nobody, or a proxy
 	judged atomic.Pointer[judgement]
 	proven atomic.Pointer[proof]
 	cancel atomic.Pointer[context.CancelFunc] // of its requests' context; nil: what serves it notices by itself
@@ -79,6 +80,10 @@ type conns struct {
 	// the address they come from, so that no address keeps all others out.
 	strange    map[netip.Addr]int
 	maxStrange int
+
+	// The others count against their users, of whom none may have more than
+	// half of all.
+	users map[userKey]int
 }
 
 func (cs *conns) add(c *conn) bool {
@@ -102,14 +107,42 @@ func (cs *conns) remove(c *conn) {
 	defer cs.mu.Unlock()
 	delete(cs.all, c)
 	cs.forgive(c)
+	cs.disown(c)
 }
 
 // proven takes c, which has shown the certificate of a user, from its
-// address's share.
-func (cs *conns) proven(c *conn) {
+// address's share, and puts it into the user's (of nobody: a proxy's). It is
+// false if that is used up.
+func (cs *conns) proven(c *conn, user userKey) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
+	if _, open := cs.all[c]; !open || c.user == user && user != (userKey{}) {
+		return true
+	}
+	if user != (userKey{}) {
+		if cs.users[user] >= max(1, cs.max/2) {
+			return false
+		}
+		cs.disown(c)
+		if cs.users == nil {
+			cs.users = map[userKey]int{}
+		}
+		cs.users[user]++
+		c.user = user
+	}
 	cs.forgive(c)
+	return true
+}
+
+// disown takes c from its user's share.
+func (cs *conns) disown(c *conn) {
+	if c.user == (userKey{}) {
+		return
+	}
+	if cs.users[c.user]--; cs.users[c.user] <= 0 {
+		delete(cs.users, c.user)
+	}
+	c.user = userKey{}
 }
 
 func (cs *conns) forgive(c *conn) {

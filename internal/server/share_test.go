@@ -25,3 +25,24 @@ func TestOneUserLeavesRoomForOthers(t *testing.T) {
 	must(t, feeds[0].Body.Close())
 	eventually(t, "a feed has ended", func() bool { return alice.do("GET", "/data/", nil).status == 200 })
 }
+
+// Nor does who opens as many connections as he can.
+func TestOneUsersConnectionsLeaveRoomForOthers(t *testing.T) {
+	w := newWorld(t, func(_ *node.Config, c *Config, _ *Listener) { c.Limits.Connections = 8 })
+	hello := func(a *actor, user string) *reply {
+		return a.json("POST", "/auth/hello", map[string]string{"user": user})
+	}
+	var first *actor
+	for range 4 {
+		first = w.dial(w.people["alice@docs"].cert)
+		hello(first, "alice").want(200)
+		hello(first, "alice").want(200) // over the same one
+	}
+	late := w.dial(w.people["alice@docs"].cert)
+	hello(late, "alice").wantProblem(tooManyRequests)
+	eventually(t, "the fifth is closed", func() bool { return w.server.conns.count() == 4 })
+	hello(w.dial(w.people["bob@docs"].cert), "bob").want(200)
+	first.http.CloseIdleConnections()
+	first.http.Transport.(conforms).tr.(*http.Transport).CloseIdleConnections()
+	eventually(t, "there is room again", func() bool { return hello(late, "alice").status == 200 })
+}
