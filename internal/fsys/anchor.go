@@ -62,6 +62,14 @@ func (fs *FS) checkAnchor(ctx context.Context) error {
 	}
 	fs.rolledBack = true
 	fs.log.Warn("going on with an index that does not fit its anchor, as asked", "why", why)
+	// First, so that a crash in between does not make the next start destroy
+	// keys of units that a newer index has, which may be put back yet.
+	if err := fs.spareUnits(ctx); err != nil {
+		return err
+	}
+	if h, err = fs.o.Index.Head(ctx); err != nil {
+		return fmt.Errorf("reading the head of the index: %w", err)
+	}
 	if err := fs.o.Anchor.ResetAnchor(ctx, h); err != nil {
 		return fmt.Errorf("anchoring the head of the index: %w", err)
 	}

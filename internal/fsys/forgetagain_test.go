@@ -4,10 +4,13 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/blob/dir"
+	"github.com/efs-project/efs/internal/index/bolt"
 	"github.com/efs-project/efs/internal/keyring"
 )
 
@@ -107,4 +110,47 @@ func TestWhatIsBeingDeletedIsForgotten(t *testing.T) {
 		t.Errorf("the receipt says %+v", r)
 	}
 	e.clean()
+}
+
+// An index from the past was accepted, the process was killed at once, and the
+// next start does not know of it: keys of units that only the newer index has stay.
+func TestAcceptingAnOldIndexSparesKeysAlsoAfterACrash(t *testing.T) {
+	e := newEnv(t, patients, signed)
+	e.close()
+	backup := t.TempDir()
+	copyTree(t, e.path("index.db"), filepath.Join(backup, "index.db"))
+	e.check(e.tryOpen())
+	e.put("patients/1/f", data(1, inlineSize))
+	unit := e.unitAt("patients/1")
+	e.close()
+	e.check(os.Remove(e.path("index.db")))
+	copyTree(t, filepath.Join(backup, "index.db"), e.path("index.db"))
+
+	sealer, err := HeadSealer(e.id, e.keys)
+	e.check(err)
+	index, err := bolt.Open(e.path("index.db"), e.id, sealer, e.index)
+	e.check(err)
+	blobs, err := dir.Open(e.path("files"), e.files)
+	e.check(err)
+	o := e.options(index, blobs)
+	o.AcceptRollback = true
+	fs, err := assemble(o)
+	e.check(err)
+	e.check(fs.checkAnchor(ctx)) // and no further
+	e.check(errors.Join(blobs.Close(), index.Close()))
+
+	e.check(e.tryOpen())
+	e.check(e.sweepUnits(ctx, e.now()))
+	if _, err := e.keys.Unit(unit); err != nil {
+		t.Errorf("the key of a unit that the newer index has: %v", err)
+	}
+}
+
+// A unit that is being converted keeps back the forgetting of no other.
+func TestForgettingDoesNotWaitForAnothersConversion(t *testing.T) {
+	e := newEnv(t, patients, signed)
+	e.put("patients/1/f", nil)
+	e.erasing.converting.Lock()
+	defer e.erasing.converting.Unlock()
+	e.forgetIt("patients/1")
 }

@@ -10,9 +10,13 @@ import (
 // convertUnit seals what is in a unit for it, until nothing is left that is
 // not: directories are moved within it behind its back.
 func (fs *FS) convertUnit(ctx context.Context, j *job, u *unit) error {
+	rec, _, err := fs.unitRecord(ctx, u)
+	if err != nil || rec == nil || !rec.Converting {
+		return err // without waiting for another's conversion, which may take long
+	}
 	fs.erasing.converting.Lock()
 	defer fs.erasing.converting.Unlock()
-	rec, _, err := fs.unitRecord(ctx, u)
+	rec, _, err = fs.unitRecord(ctx, u)
 	if err != nil || rec == nil || !rec.Converting {
 		return err
 	}

@@ -51,6 +51,20 @@ func (fs *FS) sweepUnits(ctx context.Context, began int64) error {
 	return err
 }
 
+// spareUnits records that the keys of all units that were made until now are
+// not to be looked at.
+func (fs *FS) spareUnits(ctx context.Context) error {
+	key := []byte{metaSwept}
+	sealed, err := fs.seal(nil, efs.SpaceMeta, key, swept{Until: fs.now()})
+	if err == nil {
+		_, err = fs.o.Index.Commit(ctx, &efs.Txn{Mutations: []efs.Mutation{{Key: efs.Key{Space: efs.SpaceMeta, Bytes: key}, Sealed: sealed}}})
+	}
+	if err != nil {
+		return fmt.Errorf("noting until when keys of units are kept: %w", err)
+	}
+	return nil
+}
+
 // orphanUnits returns the units without a record whose keys were made after
 // one time and not after another, and whether any keys were.
 func (fs *FS) orphanUnits(ctx context.Context, after, until int64) (ids []efs.ID, some bool, err error) {
