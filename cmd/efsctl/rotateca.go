@@ -27,6 +27,7 @@ With --server, the server goes on with a certificate of the old authority for
 the overlap, and ca.crt (in ROOT/.server and in what create-user gives) holds
 both authorities. Clients need the new ca.crt before the overlap ends.`,
 		Example: `  efsctl rotate-ca user-data
+  efsctl rotate-ca @server          # of the administrators' certificates
   efsctl rotate-ca --server --overlap 30d`,
 		Args: func(cmd *cobra.Command, given []string) error {
 			if server {
