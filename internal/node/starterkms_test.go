@@ -177,7 +177,7 @@ func TestStarterKeyInAKMSAfterACrash(t *testing.T) {
 func TestTheStarterKeysMasterKeyStays(t *testing.T) {
 	r, kms := newRig(t), newAwayKMS(t)
 	cfg := r.config()
-	cfg.StarterKMS, cfg.Providers = "vault:efs", map[string]efs.KMS{"vault": kms}
+	cfg.StarterKMS, cfg.Providers = "vault/efs", map[string]efs.KMS{"vault": kms}
 	n := r.openWith(cfg)
 	if err := n.InitAs(bg, StarterForm{}, nil); err != nil {
 		t.Fatal(err)
