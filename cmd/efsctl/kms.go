@@ -18,8 +18,7 @@ const kmsLong = `Look at the KMSs of a server, and manage the master keys in the
 
 A master key wraps the keys of file systems and never leaves its KMS. KEY is its
 id, or PROVIDER/ID where several KMSs have a key of that id; --provider says the
-same.
-What a KMS does not support is done with its own tools.`
+same. What a KMS does not support is done with its own tools.`
 
 func (c *ctl) kmsCommand() *cobra.Command {
 	cmd := &cobra.Command{
