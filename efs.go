@@ -222,6 +222,21 @@ type Change struct {
 	Dir    ID     `cbor:"6,keyasint,omitempty"` // the directory that holds Path's entry
 	Before *Entry `cbor:"7,keyasint,omitempty"` // nil: there was none
 	After  *Entry `cbor:"8,keyasint,omitempty"` // nil: there is none
+
+	Origin *Origin `cbor:"9,keyasint,omitempty"` // for the audit log alone; nil: no request, or no such log
+}
+
+// Origin is the request that a change was made for, so that the audit log can
+// be given the line of it whatever happens after the commit. The change feed
+// does not tell of it. Of several changes of a transaction the last has it; of
+// several transactions of a request, the first.
+type Origin struct {
+	Op      string `cbor:"1,keyasint"` // as the audit log calls it, such as "file.store"
+	Session string `cbor:"2,keyasint,omitempty"`
+	Request string `cbor:"3,keyasint,omitempty"`
+	From    string `cbor:"4,keyasint,omitempty"` // address of the caller
+	Method  string `cbor:"5,keyasint,omitempty"`
+	Name    []byte `cbor:"6,keyasint,omitempty"` // sealed label of the path, where the change does not tell it
 }
 
 // Policy is how a file system seals what is written to it. Policies are

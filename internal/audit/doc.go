@@ -10,6 +10,8 @@
 // head is signed with Ed25519 and handed to places that do not go back
 // together with the log: what was cut off from the end is noticed there.
 //
-// What changes something is durable before it is answered (Commit). Reading is
-// recorded within a tenth of a second (Record).
+// What changes something is durable before it is answered: by its line (Commit),
+// or, in a file system, by the change that tells all that the line says, and
+// of which the line is made if a crash takes it away (Hand, Changes). Reading
+// is recorded within a tenth of a second (Record).
 package audit

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -31,6 +32,9 @@ type Event struct {
 	Detail  string    // more, for people; never a path or a key
 	Session string    // id of the session
 	Request string    // id of the request
+	FSID    efs.ID    // of the file system that Change is in; zero: no change
+	Change  uint64    // number of the change in the file system's log that tells of this event too
+	Late    bool      // written from that change at the next start, as the server had been killed in between
 }
 
 // The longest values that a line holds, bytes. What is longer is cut.
@@ -76,8 +80,20 @@ func (e *Event) appendBody(b []byte) []byte {
 	b = appendMember(b, `,"outcome":`, outcome, maxText)
 	b = appendMember(b, `,"detail":`, e.Detail, maxDetail)
 	b = appendMember(b, `,"session":`, e.Session, maxText)
-	return appendMember(b, `,"request":`, e.Request, maxText)
+	b = appendMember(b, `,"request":`, e.Request, maxText)
+	if !e.FSID.IsZero() {
+		b = append(appendID(append(b, changeMark...), e.FSID), `","change":`...)
+		b = strconv.AppendUint(b, e.Change, 10)
+	}
+	if e.Late {
+		b = append(b, `,"recovered":true`...)
+	}
+	return b
 }
+
+// changeMark is before the id of a file system in lines of changes. No value
+// holds it: quotes are escaped in them.
+const changeMark = `,"fs_id":"`
 
 // appendTime writes a time in UTC to the microsecond, always with six digits.
 // time.AppendFormat takes three times as long.

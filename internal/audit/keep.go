@@ -206,7 +206,7 @@ func (l *Log) cutOldest() (more bool, err error) {
 func (l *Log) cut(old segment, first *Line) error {
 	body := gapBody(l.o.Clock(), "audit.cut", fmt.Sprintf("lines %d to %d removed as they are no longer to be kept", old.first, first.Seq-1))
 	body = fmt.Appendf(body, `,"first":%d,"before":"%s"`, first.Seq, first.Prev)
-	b, err := l.addBody(body, true, true)
+	b, err := l.addBody(body, awaited, true)
 	if err != nil {
 		return err
 	}

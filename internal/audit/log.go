@@ -92,6 +92,7 @@ type Log struct {
 	lastHead   []byte // line of the newest head since the start
 	endPath    string // file that is written to
 	endSize    int64  // of it that is durable
+	next       uint64 // line after the last that is durable
 
 	keepAge   atomic.Int64  // Options.KeepAge, as it is now
 	underWay  atomic.Int64  // changes that will come to be committed
@@ -157,7 +158,7 @@ func (l *Log) Record(e Event) {
 		l.mu.Unlock()
 		return
 	}
-	l.add(&e, false)
+	l.add(&e, recorded)
 }
 
 // Commit takes an event and returns when it is durable. Its error is an
@@ -166,7 +167,7 @@ func (l *Log) Commit(ctx context.Context, e Event) error {
 	if l == nil {
 		return nil
 	}
-	b, err := l.add(&e, true)
+	b, err := l.add(&e, awaited)
 	if err != nil {
 		return err
 	}
@@ -176,6 +177,21 @@ func (l *Log) Commit(ctx context.Context, e Event) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
+}
+
+// Hand takes the event of a change that is durable elsewhere, together with all
+// that its line says: nobody waits for the line, unless too much is waiting
+// already. An error means that the line is to be made of that change later.
+func (l *Log) Hand(e *Event) error {
+	if l == nil {
+		return nil
+	}
+	b, err := l.add(e, handed)
+	if err != nil || b == nil {
+		return err
+	}
+	<-b.done
+	return b.err
 }
 
 // Begin tells that a change is under way whose event will be committed, and End
@@ -190,61 +206,6 @@ func (l *Log) Begin() {
 func (l *Log) End() {
 	if l != nil {
 		l.underWay.Add(-1)
-	}
-}
-
-// add puts an event into the next batch. Those that are waited for are written
-// at once, that is, with all that has come while the batch before was on its
-// way to the disk.
-func (l *Log) add(e *Event, wait bool) (*batch, error) {
-	if e.Time.IsZero() {
-		e.Time = l.o.Clock()
-	}
-	buf := bodies.Get().(*[]byte)
-	defer bodies.Put(buf)
-	*buf = e.appendBody((*buf)[:0])
-	return l.addBody(*buf, wait, false)
-}
-
-func (l *Log) addBody(body []byte, wait, signed bool) (*batch, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.batch
-	switch {
-	case l.failed != nil || l.closed:
-		l.drop()
-		return nil, l.errLocked()
-	case !wait && (l.low || len(b.bodies) > maxQueue):
-		l.drop()
-		return nil, ErrUnavailable
-	}
-	first := len(b.ends) == 0
-	b.bodies = append(b.bodies, body...)
-	b.ends = append(b.ends, len(b.bodies))
-	if signed {
-		for len(b.signed) < len(b.ends)-1 {
-			b.signed = append(b.signed, false)
-		}
-		b.signed = append(b.signed, true)
-	}
-	switch {
-	case wait:
-		l.signal()
-	case first:
-		l.soon.Reset(delay)
-	}
-	return b, nil
-}
-
-func (l *Log) drop() {
-	l.dropped++
-	l.stats.Dropped++
-}
-
-func (l *Log) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default: // it is awake
 	}
 }
 

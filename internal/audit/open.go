@@ -55,7 +55,7 @@ func Open(box Box, o Options) (*Log, error) {
 	l.tasks.Go(func() { l.runKeeper(keeperStop) })
 	for _, n := range notes {
 		o.Logger.Error("audit log: "+n.detail, "dir", o.Dir)
-		if _, err := l.addBody(gapBody(o.Clock(), n.op, n.detail), true, true); err != nil {
+		if _, err := l.addBody(gapBody(o.Clock(), n.op, n.detail), awaited, true); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
@@ -102,6 +102,7 @@ func (l *Log) recover() (notes []note, err error) {
 
 // resume makes the writer go on where the recovery ended.
 func (l *Log) resume(r *recovery) error {
+	l.next = r.seq
 	l.w = writer{at: r.link, key: r.key, headAt: -1, first: r.first, size: r.size, lines: r.lines, reserved: r.size, since: r.since}
 	if r.first == 0 {
 		return nil

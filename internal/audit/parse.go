@@ -27,6 +27,9 @@ type Line struct {
 	Detail  string    `json:"detail,omitempty"`
 	Session string    `json:"session,omitempty"`
 	Request string    `json:"request,omitempty"`
+	FSID    efs.ID    `json:"fs_id,omitzero"`
+	Change  uint64    `json:"change,omitempty"`
+	Late    bool      `json:"recovered,omitempty"`
 	First   uint64    `json:"first,omitempty"` // of a cut: the first line that is kept
 	Before  string    `json:"before,omitempty"`
 	Root    efs.ID    `json:"root,omitzero"`

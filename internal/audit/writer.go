@@ -303,7 +303,7 @@ func (l *Log) written() {
 	l.stats.Syncs++
 	l.stats.Bytes += int64(len(w.out))
 	l.stats.Seq = w.at.seq
-	l.endPath, l.endSize = segmentPath(l.o.Dir, w.first), w.size
+	l.endPath, l.endSize, l.next = segmentPath(l.o.Dir, w.first), w.size, w.at.seq
 	if w.bare {
 		l.low = false
 		l.stats.Low = false

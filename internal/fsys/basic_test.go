@@ -66,7 +66,7 @@ func TestMetadataIsKept(t *testing.T) {
 	when := time.Date(2020, 1, 2, 3, 4, 5, 6000, time.UTC)
 	for _, n := range []int{inlineSize, blobSize} {
 		_, err := e.Put(ctx, "f", bytes.NewReader(data(1, n)), PutOptions{
-			Who: Who{"app1"}, Type: "application/pdf", Meta: map[string]string{"case": "173"},
+			Who: Who{User: "app1"}, Type: "application/pdf", Meta: map[string]string{"case": "173"},
 			Size: int64(n), SHA256: digest(data(1, n)), Modified: when, Mode: 0o640,
 		})
 		e.check(err)

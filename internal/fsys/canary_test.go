@@ -22,7 +22,7 @@ func TestNothingStoredIsReadableOnTheVolume(t *testing.T) {
 	for _, n := range []int{inlineSize, blobSize} {
 		path := "dir-" + canary + "/sub-" + canary + "/file-" + canary
 		_, err := e.Put(ctx, path, bytes.NewReader(body(n)), PutOptions{
-			Who: Who{"user-" + canary}, Type: "type/" + canary, Meta: map[string]string{"meta-" + canary: canary}, Size: -1,
+			Who: Who{User: "user-" + canary}, Type: "type/" + canary, Meta: map[string]string{"meta-" + canary: canary}, Size: -1,
 		})
 		e.check(err)
 		_, err = e.Move(ctx, path, "moved-"+canary, MoveOptions{Overwrite: true})

@@ -106,6 +106,7 @@ func (fs *FS) copyBelow(ctx context.Context, src, dst []string, top efs.ID, o *C
 			if page[i].File == top {
 				return fmt.Errorf("%w: '%s' was moved into what is being copied", efs.ErrConflict, join(dst))
 			}
+			o.goingOn(page[i].Size)
 			if err := fs.copyOne(ctx, src, dst, &page[i], o); err != nil {
 				return err
 			}

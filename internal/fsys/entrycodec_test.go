@@ -53,6 +53,9 @@ func TestEntriesAreEncodedAsByTheGeneralEncoder(t *testing.T) {
 		if rapid.Bool().Draw(t, "after") {
 			c.After = &e
 		}
+		if rapid.Bool().Draw(t, "origin") {
+			c.Origin = &efs.Origin{Op: e.Name, Session: e.Type, Request: e.ETag, From: e.Owner, Method: e.Target, Name: e.Digest}
+		}
 		got, err = encodeChange(&c)
 		same(&c, got, err)
 	})

@@ -27,6 +27,9 @@ func encodeChange(c *efs.Change) ([]byte, error) {
 		}
 		room += entryRoom(e)
 	}
+	if o := c.Origin; o != nil {
+		room += 32 + len(o.Op) + len(o.Session) + len(o.Request) + len(o.From) + len(o.Method) + len(o.Name)
+	}
 	w := beginMap(make([]byte, 0, room))
 	w.uint(1, uint64(c.Op))
 	w.int(2, c.Time)
@@ -42,7 +45,24 @@ func encodeChange(c *efs.Change) ([]byte, error) {
 		w.key(8)
 		w.b = appendEntry(w.b, c.After)
 	}
+	if c.Origin != nil {
+		w.key(9)
+		w.b = appendOrigin(w.b, c.Origin)
+	}
 	return w.end(), nil
+}
+
+func appendOrigin(b []byte, o *efs.Origin) []byte {
+	w := beginMap(b)
+	w.text(1, o.Op)
+	w.optional(2, o.Session)
+	w.optional(3, o.Request)
+	w.optional(4, o.From)
+	w.optional(5, o.Method)
+	if len(o.Name) > 0 {
+		w.bytes(6, o.Name)
+	}
+	return w.end()
 }
 
 // entryRoom is at least what an entry without metadata takes, bytes.

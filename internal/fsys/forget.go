@@ -138,6 +138,12 @@ func (fs *FS) finishForget(ctx context.Context, id efs.ID, job *forgetting) ([]b
 	if err := fs.emptyForgotten(ctx); err != nil {
 		return nil, err
 	}
+	if len(job.Units) > 0 {
+		// What was done in them has its lines before nobody can tell any more.
+		if err := fs.keepAudited(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := fs.destroyUnits(ctx, job.Units); err != nil {
 		return nil, err
 	}

@@ -51,6 +51,7 @@ type FS struct {
 	contents contents      // contents in use by this process
 	work     work          // what the background has to do
 	anchoring
+	auditing
 }
 
 // HeadSealer returns what links the changes and seals the heads of file system
@@ -182,6 +183,9 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 			return nil, err
 		}
 	}
+	if err := fs.openAudited(ctx); err != nil {
+		return nil, err
+	}
 	leftovers, err := fs.leftovers(ctx)
 	if err != nil {
 		return nil, err
@@ -245,6 +249,7 @@ func (fs *FS) Close() error {
 	if !fs.work.stop() {
 		return nil
 	}
+	fs.closeAudited()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	err := fs.setAnchor(ctx)

@@ -17,7 +17,7 @@ func TestTheChangeLogTellsWhatHappened(t *testing.T) {
 	e.put("a/f", data(1, inlineSize))
 	e.put("a/f", data(2, inlineSize))
 	typ := "text/plain"
-	_, err := e.Patch(ctx, "a/f", PatchOptions{Who: Who{"app1"}, Type: &typ})
+	_, err := e.Patch(ctx, "a/f", PatchOptions{Who: Who{User: "app1"}, Type: &typ})
 	e.check(err)
 	_, err = e.Move(ctx, "a/f", "b/g", MoveOptions{})
 	e.check(err)

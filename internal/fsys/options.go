@@ -74,6 +74,8 @@ type Options struct {
 	Clock          func() time.Time // nil: time.Now
 	LogLimit       int64            // changes kept in the log; 0: DefaultLogLimit
 
+	Audit Auditor // gets lines of changes that were committed without; nil: no audit log is kept
+
 	SignReceipt ReceiptKey                  // of what is forgotten; nil: nothing can be
 	KeyCopies   func() ([]time.Time, error) // when the known copies of the key store expire, zero: never; nil: none is known
 	OnForget    func(units []efs.ID)        // drops what is kept of erasure units elsewhere; nil: nothing is
@@ -85,8 +87,12 @@ type Options struct {
 // not registered a mark.
 const DefaultLogLimit = 1_000_000
 
-// Who is the user on whose behalf something is done.
-type Who struct{ User string }
+// Who is the user on whose behalf something is done, and the request by which
+// the user asked for it.
+type Who struct {
+	User  string
+	Cause *Cause // nil: no request, or no audit log
+}
 
 // Cond is a caller's precondition on the entry at a path: lists of ETags
 // without quotes, "*" for any. All of it is judged against the entry that the

@@ -33,12 +33,21 @@ type txn struct {
 	hosts   bool       // and one of them is a new unit's
 	wants   bool       // what was moved may have to become units
 
+	cause *Cause // of the request; nil: there is none, or an earlier transaction has told of it
+
+	lastChange *efs.Change // logged last and not sealed yet; nil: all are
+	lastUnit   *unit       // of it
+
 	noted   []noted  // entries written and deleted: for the names of large directories
 	emptied []efs.ID // empty directories that are deleted
 }
 
 func (fs *FS) begin(who Who) *txn {
-	return &txn{fs: fs, now: fs.now(), who: who.User, quotas: fs.quotas.Load(), pattern: fs.policy.Load().ErasureUnit}
+	t := &txn{fs: fs, now: fs.now(), who: who.User, quotas: fs.quotas.Load(), pattern: fs.policy.Load().ErasureUnit}
+	if who.Cause != nil && who.Cause.seq == 0 {
+		t.cause = who.Cause
+	}
+	return t
 }
 
 func (t *txn) fail(err error) {
@@ -106,6 +115,24 @@ func (t *txn) change(c *efs.Change) { t.changeIn(nil, c) }
 // changeIn is change for what lies in a unit, which alone can tell of it.
 func (t *txn) changeIn(u *unit, c *efs.Change) {
 	c.Time, c.User = t.now, t.who
+	if t.cause == nil {
+		t.sealChange(u, c)
+		return
+	}
+	t.sealLast()
+	t.lastUnit, t.lastChange = u, c
+}
+
+// sealLast seals the change that was logged last: only then it is known
+// whether it is the last of the transaction, which tells of the request.
+func (t *txn) sealLast() {
+	if c := t.lastChange; c != nil {
+		t.lastChange = nil
+		t.sealChange(t.lastUnit, c)
+	}
+}
+
+func (t *txn) sealChange(u *unit, c *efs.Change) {
 	b, err := encodeChange(c)
 	if err != nil {
 		t.fail(fmt.Errorf("encoding a change: %w", err))
@@ -188,7 +215,7 @@ func (t *txn) commit(ctx context.Context) (efs.Committed, error) {
 	if t.err != nil {
 		return efs.Committed{}, t.err
 	}
-	c, err := t.finish(ctx)
+	c, err := t.caused(ctx)
 	if err != nil {
 		t.namesRefused(err)
 		return c, err

@@ -89,6 +89,12 @@ func (fs *FS) converted(ctx context.Context, pattern string) (bool, error) {
 
 // trimAll drops the change log as far as no follower needs it.
 func (fs *FS) trimAll(ctx context.Context) error {
+	if err := fs.keepAudited(ctx); err != nil {
+		return err
+	}
+	if err := fs.markAudited(ctx); err != nil {
+		return err
+	}
 	_, last, err := fs.o.Index.LogBounds(ctx)
 	if err != nil {
 		return err

@@ -60,6 +60,9 @@ func (w *work) init() {
 func (w *work) start(fs *FS, leftovers []efs.ID, began int64) {
 	w.wg.Go(func() { fs.every(anchorEvery, "anchoring the head", fs.setAnchor) })
 	w.wg.Go(func() { fs.every(trimEvery, "trimming the change log", fs.trim) })
+	if fs.o.Audit != nil {
+		w.wg.Go(func() { fs.every(auditEvery, "noting how far the audit log is", fs.keepAudited) })
+	}
 	w.wg.Go(func() { fs.every(purgeEvery, "purging the quarantine", fs.purge) })
 	w.wg.Go(fs.countUsers)
 	w.wg.Go(fs.doJobs)
@@ -164,6 +167,9 @@ func (fs *FS) trim(ctx context.Context) error {
 	limit := uint64(fs.o.LogLimit)
 	if last < limit || last-limit < first {
 		return nil
+	}
+	if err := fs.markAudited(ctx); err != nil {
+		return err
 	}
 	return fs.o.Index.TrimChanges(ctx, last-limit)
 }

@@ -64,6 +64,7 @@ func (p *parts) options(n *Node, rec fsRecord) fsys.Options {
 		Anchor:         n.anchor(rec.Name),
 		AcceptRollback: slices.Contains(n.cfg.AcceptRollback, rec.Name),
 		Logger:         n.log, Clock: n.clock, Tracer: n.cfg.Tracer,
+		Audit:       n.auditor(),
 		SignReceipt: n.signReceipts, KeyCopies: n.keyCopies,
 	}
 	if n.cfg.Cache != nil {

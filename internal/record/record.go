@@ -41,6 +41,7 @@ type Sealer struct {
 	change *xaes
 	head   *xaes
 	label  *xaes
+	labels labeler
 	link   [sha256.Size]byte
 }
 
@@ -66,6 +67,7 @@ func New(fs efs.ID, root []byte) (*Sealer, error) {
 	if s.label, err = deriveXAES(root, fs, forLabel); err != nil {
 		return nil, err
 	}
+	s.labels.x = s.label
 	link, err := derive(root, fs, forLink)
 	if err != nil {
 		return nil, err
@@ -116,12 +118,6 @@ func (s *Sealer) SealChange(plaintext []byte) ([]byte, error) {
 // OpenChange returns what SealChange sealed, or efs.ErrDamaged.
 func (s *Sealer) OpenChange(sealed []byte) ([]byte, error) {
 	return s.open(s.change, forChange, nil, sealed, false)
-}
-
-// SealLabel seals a name that is kept outside the index, such as in an audit
-// log.
-func (s *Sealer) SealLabel(plaintext []byte) ([]byte, error) {
-	return s.seal(s.label, forLabel, nil, plaintext)
 }
 
 // OpenLabel returns what SealLabel sealed, or efs.ErrDamaged.

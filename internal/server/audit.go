@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/audit"
+	"github.com/efs-project/efs/internal/fsys"
 )
 
 // auditing is what an exchange knows for its line in the audit log.
@@ -20,6 +22,9 @@ type auditing struct {
 	begun    bool   // a change that the log expects
 	recorded bool   // the event has been handed over
 	void     bool   // a change that could not be recorded: its answer was replaced
+
+	cause fsys.Cause // of what is changed in a file system
+	told  bool       // the line of its change has been handed over
 }
 
 // dataOps are the operations on files, by method; the second is that on a path
@@ -49,7 +54,8 @@ func (x *exchange) audited() bool {
 }
 
 // changing reports whether the request, if it is carried out, changes
-// something: then its answer waits for its line.
+// something: then its answer waits for its line, or for a change that tells of
+// it.
 func (x *exchange) changing() bool {
 	return x.r.Method != http.MethodGet && x.r.Method != http.MethodHead && x.route != routeHello && x.audited()
 }
@@ -66,8 +72,10 @@ func (x *exchange) admitted() error {
 	if err := log.Admit(room); err != nil {
 		return &problem{kind: auditUnavailable, cause: err, retry: 10, detail: "Nothing was changed, since it could not be recorded. The operator must look at the volume of the audit log."}
 	}
-	log.Begin()
-	x.begun = true
+	if !x.onData() { // whose lines are not waited for
+		log.Begin()
+		x.begun = true
+	}
 	return nil
 }
 
@@ -83,6 +91,10 @@ func (x *exchange) commitAudit(status int) bool {
 		return true
 	}
 	x.recorded = true
+	if x.cause.Seq() != 0 && !x.told {
+		x.hand(log, x.event(audit.Ok))
+		return true
+	}
 	// The client may have left; its change stays, and so must its line.
 	ctx, span := x.s.node.Tracer().Step(context.WithoutCancel(x.r.Context()), "audit.Commit")
 	err := log.Commit(ctx, x.event(audit.Ok))
@@ -97,9 +109,50 @@ func (x *exchange) commitAudit(status int) bool {
 	return false
 }
 
+// onData reports whether the request is for what lies in a file system.
+func (x *exchange) onData() bool { return x.route == routeData || x.route == routeObject }
+
+// caused has the change of the request tell of it, so that it is durable with
+// that, and its line need not be waited for.
+func (x *exchange) caused(who fsys.Who) fsys.Who {
+	if x.s.node.Audit() == nil || !x.onData() {
+		return who
+	}
+	x.cause.Origin = efs.Origin{Op: x.auditOp(), Request: x.id, From: x.r.RemoteAddr, Method: knownMethod(x.r.Method)}
+	if x.who.session != nil {
+		x.cause.Origin.Session = x.who.session.ID
+	}
+	if x.to != "" { // the change does not always tell where from
+		if name, err := x.fs.SealLabel(x.r.Context(), x.target.path); err == nil {
+			x.cause.Origin.Name = name
+		}
+		x.cause.Begun = x.begunAudit
+	}
+	who.Cause = &x.cause
+	return who
+}
+
+// begunAudit hands over a line of what goes on after a first change. Another
+// tells how it ended.
+func (x *exchange) begunAudit() {
+	e := x.event(audit.Ok)
+	e.Detail = "begun"
+	x.hand(x.s.node.Audit(), e)
+	x.told = true
+}
+
+// hand hands over the line of a change that tells of the request.
+func (x *exchange) hand(log *audit.Log, e audit.Event) {
+	e.FSID, e.Change = x.fs.ID(), x.cause.Seq()
+	if err := log.Hand(&e); err != nil { // it is no loss
+		x.s.log.Error("the line of a change is written at the next start", "id", x.id, "err", err)
+	}
+}
+
 // recordAudit hands over the line of a request that nobody waits for, when its
 // outcome is known.
 func (x *exchange) recordAudit(broken bool) {
+	defer x.cause.Done()
 	if x.begun {
 		x.begun = false
 		x.s.node.Audit().End()
@@ -118,6 +171,10 @@ func (x *exchange) recordAudit(broken bool) {
 		outcome = x.problem
 	case broken || x.status == 0:
 		outcome = "broken-off"
+	}
+	if x.cause.Seq() != 0 && !x.told {
+		x.hand(log, x.event(outcome))
+		return
 	}
 	log.Record(x.event(outcome))
 }
@@ -157,7 +214,7 @@ func (x *exchange) event(outcome string) audit.Event {
 
 // label seals the paths of the request for the log.
 func (x *exchange) label(e *audit.Event) {
-	if x.fs == nil || x.route != routeData && x.route != routeObject {
+	if x.fs == nil || !x.onData() {
 		return
 	}
 	labels, ok := any(x.fs).(audit.Labeler)
@@ -166,7 +223,10 @@ func (x *exchange) label(e *audit.Event) {
 	}
 	ctx := context.WithoutCancel(x.r.Context())
 	var err error
-	if e.Name, err = labels.SealLabel(ctx, x.target.path); err == nil && x.to != "" {
+	if e.Name = x.cause.Origin.Name; e.Name == nil {
+		e.Name, err = labels.SealLabel(ctx, x.target.path)
+	}
+	if err == nil && x.to != "" {
 		e.To, err = labels.SealLabel(ctx, x.to)
 	}
 	if err != nil && e.Detail == "" { // without the keys there is no label; the object's id is there all the same

@@ -54,9 +54,9 @@ func (w *identity) principal() access.Principal {
 // user's own file system, USER@FS elsewhere.
 func (x *exchange) by() fsys.Who {
 	if x.fsName != x.who.fsName {
-		return fsys.Who{User: x.who.principal().String()}
+		return x.caused(fsys.Who{User: x.who.principal().String()})
 	}
-	return fsys.Who{User: x.who.user}
+	return x.caused(fsys.Who{User: x.who.user})
 }
 
 // may is nil if all of p is permitted on path and below. What is out of reach
