@@ -44,6 +44,8 @@ type Keys interface {
 	Unit(id efs.ID) (*keyring.Unit, error)
 	UnitByTag(tag [16]byte) (*keyring.Unit, error)
 	DestroyUnits(ctx context.Context, ids ...efs.ID) error
+	// AbandonUnit removes a key that nothing was kept under.
+	AbandonUnit(ctx context.Context, id efs.ID) error
 	Units() ([]keyring.UnitInfo, error)
 }
 

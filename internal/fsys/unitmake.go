@@ -72,7 +72,7 @@ func (m *unitMaker) get(ctx context.Context) (*unit, error) {
 	return m.made, nil
 }
 
-// end destroys the key if no directory was made for it. After a crash the key
+// end removes the key if no directory was made for it. After a crash the key
 // stays, and start-up destroys it.
 func (m *unitMaker) end(ctx context.Context) {
 	if m.made == nil || m.used {
@@ -80,8 +80,8 @@ func (m *unitMaker) end(ctx context.Context) {
 	}
 	id := m.made.id()
 	m.fs.units.Drop(id)
-	if err := m.fs.o.Keys.DestroyUnits(context.WithoutCancel(ctx), id); err != nil {
-		m.fs.log.Error("destroying the key of an erasure unit that was not made", "unit", id.String(), "error", err)
+	if err := m.fs.o.Keys.AbandonUnit(context.WithoutCancel(ctx), id); err != nil {
+		m.fs.log.Error("removing the key of an erasure unit that was not made", "unit", id.String(), "error", err)
 	}
 }
 

@@ -272,3 +272,34 @@ func TestDropTakesUnitsAlong(t *testing.T) {
 		t.Error("a content of the dropped file system opens")
 	}
 }
+
+// A unit that nothing was kept under goes without a trace, and its bytes with
+// the next one that is destroyed, or at the next start.
+func TestAnAbandonedUnitLeavesNothing(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		b := newBench(t, Options{})
+		k := b.create(t, "user-data", oneStage)
+		u, stays, goes := newUnit(t, k), newUnit(t, k), newUnit(t, k)
+		content, old := wrapUnit(t, stays), shares(t, u)
+		if err := k.AbandonUnit(t.Context(), u.ID()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := k.Unit(u.ID())
+		wantError(t, "the abandoned unit", err, efs.ErrNotFound)
+		wantError(t, "abandoning it again", k.AbandonUnit(t.Context(), u.ID()), efs.ErrNotFound)
+		if all, err := k.Units(); err != nil || len(all) != 2 {
+			t.Errorf("%d units are known, %v", len(all), err)
+		}
+		if restart {
+			b.reopen(t)
+			k = b.keys(t, k.FS())
+		} else if err := k.DestroyUnits(t.Context(), goes.ID()); err != nil {
+			t.Fatal(err)
+		}
+		checkAbsent(t, filepath.Dir(b.path), old)
+		if err := content.open(k); err != nil {
+			t.Error(err)
+		}
+		wantError(t, "abandoning a destroyed one", k.AbandonUnit(t.Context(), u.ID()), efs.ErrNotFound)
+	}
+}

@@ -154,6 +154,33 @@ func eachUnit(tx *bolt.Tx, fs efs.ID, f func(*unitRecord) error) error {
 	return nil
 }
 
+// AbandonUnit removes the key of a unit that nothing was kept under: none is
+// known by its id any more. Its bytes are overwritten with those of the next key that is
+// destroyed, or at the next start, so that it costs no more than making it.
+// efs.ErrNotFound.
+func (k *Keys) AbandonUnit(_ context.Context, id efs.ID) error {
+	k.change.RLock()
+	defer k.change.RUnlock()
+	err := k.ring.store.update(func(tx *bolt.Tx) error {
+		rec, err := findUnit(tx, k.fs, numberOf(id))
+		if err != nil {
+			return err
+		}
+		if rec == nil || rec.ID != id || rec.State == stateDestroyed {
+			return efs.ErrNotFound
+		}
+		if err := tx.Bucket(bucketUnits).Delete(keyPlace(k.fs, id)); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Put(metaScrub, []byte{1})
+	})
+	if err != nil {
+		return fmt.Errorf("removing the key of unit %s of file system %s: %w", id, k.Name(), err)
+	}
+	k.units.forget([]efs.ID{id})
+	return nil
+}
+
 // DestroyUnits destroys the keys of units: what they sealed opens never again.
 // On return that is durable and keys.db keeps no byte of them, but for a
 // tombstone with the time. Those that are destroyed already are no error;
