@@ -62,12 +62,16 @@ func (s *Server) audited(ctx context.Context, name string, body []byte, run func
 		e.Name = s.sealLabel(ctx, a.fs, a.path)
 	}
 	log := s.node.Audit()
-	if reading || err != nil {
+	if reading {
 		log.Record(e)
 		return result, err
 	}
-	if err := log.Commit(context.WithoutCancel(ctx), e); err != nil {
-		return nil, fmt.Errorf("it was done, but could not be recorded: %w", err)
+	// Also what failed may have been done in part.
+	switch unrecorded := log.Commit(context.WithoutCancel(ctx), e); {
+	case err != nil:
+		return result, err
+	case unrecorded != nil:
+		return nil, fmt.Errorf("it was done, but could not be recorded: %w", unrecorded)
 	}
 	return result, nil
 }
