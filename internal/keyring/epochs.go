@@ -129,6 +129,9 @@ func (k *Keys) commit(ctx context.Context, s *keyset, m *manifest, records map[e
 		l.destroy(fmt.Errorf("%w: %s was replaced or destroyed", efs.ErrForgotten, l.record()))
 	}
 	k.changed()
+	if len(doomed) == 0 && also == nil {
+		return nil // nothing was destroyed
+	}
 	return k.ring.store.finishScrub()
 }
 

@@ -61,3 +61,23 @@ func TestAFailedExchangeLeavesTheStoreInUse(t *testing.T) {
 	}
 	checkAbsent(t, filepath.Dir(b.path), old)
 }
+
+// What is still to be overwritten, and cannot be now, does not make a rotation
+// look as if it had failed.
+func TestARotationDoesNotWaitForAScrub(t *testing.T) {
+	b := newBench(t, Options{})
+	k := b.create(t, "user-data", oneStage)
+	u := newUnit(t, k)
+	if err := os.MkdirAll(filepath.Join(b.store.beside(".new"), "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.DestroyUnits(t.Context(), u.ID()); err == nil {
+		t.Fatal("a file that was in the way was not")
+	}
+	if epoch, err := k.Rotate(t.Context()); err != nil || epoch != 2 || k.Epoch() != 2 {
+		t.Errorf("epoch %d, %v", epoch, err)
+	}
+	if err := k.Retire(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+}
