@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/record"
@@ -17,6 +19,9 @@ import (
 // would lie in a unit that is not there only the part above it is kept,
 // followed by "/…".
 func (fs *FS) SealLabel(ctx context.Context, path string) ([]byte, error) {
+	if !fs.anyUnits() && fs.policy.Load().ErasureUnit == "" && canonical(path) {
+		return fs.sealer.SealLabel([]byte(path))
+	}
 	segs, err := ParsePath(path)
 	if err != nil {
 		return nil, err
@@ -39,6 +44,21 @@ func (fs *FS) SealLabel(ctx context.Context, path string) ([]byte, error) {
 		label = join(append(segs[:n-1:n-1], "…"))
 	}
 	return fs.sealer.SealLabel([]byte(label))
+}
+
+// canonical reports whether path is a path as join writes it, without taking
+// it apart in memory: there is a label at every request.
+func canonical(path string) bool {
+	if len(path) > efs.MaxPath || !utf8.ValidString(path) {
+		return false
+	}
+	for more := true; more; {
+		var seg string
+		if seg, path, more = strings.Cut(path, "/"); checkSegment(seg) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // unitsKnown tells whether a file system has erasure units, so that labels of

@@ -217,17 +217,13 @@ func (x *exchange) label(e *audit.Event) {
 	if x.fs == nil || !x.onData() {
 		return
 	}
-	labels, ok := any(x.fs).(audit.Labeler)
-	if !ok {
-		return
-	}
 	ctx := context.WithoutCancel(x.r.Context())
 	var err error
 	if e.Name = x.cause.Origin.Name; e.Name == nil {
-		e.Name, err = labels.SealLabel(ctx, x.target.path)
+		e.Name, err = x.fs.SealLabel(ctx, x.target.path)
 	}
 	if err == nil && x.to != "" {
-		e.To, err = labels.SealLabel(ctx, x.to)
+		e.To, err = x.fs.SealLabel(ctx, x.to)
 	}
 	if err != nil && e.Detail == "" { // without the keys there is no label; the object's id is there all the same
 		e.Detail = "the path could not be sealed"
