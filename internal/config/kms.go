@@ -70,6 +70,9 @@ func (s *Starter) validate(ps []Provider) error {
 	if s.KMS == "" {
 		return nil
 	}
+	if !strings.Contains(s.KMS, "/") { // PROVIDER:KEY is the same
+		s.KMS = strings.Replace(s.KMS, ":", "/", 1)
+	}
 	name, key, ok := strings.Cut(s.KMS, "/")
 	if !ok || name == "" || key == "" {
 		return fmt.Errorf("starter.kms: %q is not PROVIDER/KEY", s.KMS)

@@ -119,3 +119,13 @@ func TestParseDuration(t *testing.T) {
 		t.Errorf("a duration without a unit: %v", err)
 	}
 }
+
+// The key of the starter key's KMS is written like every key, or with a colon.
+func TestStarterKMSWithAColon(t *testing.T) {
+	for _, kms := range []string{"vault/efs", "vault:efs"} {
+		c, err := load(t, "[[kms.provider]]\nname = \"vault\"\ntype = \"vault\"\n[starter]\nkms = \""+kms+"\"\n", nil, nil)
+		if err != nil || c.Starter.KMS != "vault/efs" {
+			t.Errorf("%s: %q, %v", kms, c.Starter.KMS, err)
+		}
+	}
+}

@@ -70,7 +70,7 @@ var settings = []setting{
 	{"audit.dir", "", "", false, "directory of the log; empty: ROOT/.server/audit"},
 	{"audit.max_size", "", "64MiB", false, "size of a file of it, before the next one is begun"},
 	{"audit.keep", "", "0s", true, "how long it is kept; 0: for ever"},
-	{"audit.sinks", "", []string{}, false, "where its newest head is kept besides: file:/PATH, syslog, syslog:udp://HOST:PORT"},
+	{"audit.sinks", "", []string{}, false, "where its newest head is kept besides: file:/PATH, syslog, syslog:udp://HOST:PORT, kms:PROVIDER"},
 
 	{"tracing.endpoint", "", "", false, "base URL of an OTLP/HTTP receiver, such as http://127.0.0.1:4318; empty: that of OTEL_EXPORTER_OTLP_ENDPOINT, else no traces"},
 	{"tracing.sample_ratio", "", 1.0, false, "part of the traces that is kept, 0 to 1. Traces that users' own traceparent headers begin are kept as these say"},

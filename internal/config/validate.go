@@ -84,7 +84,7 @@ func (c *Cache) validate() error {
 }
 
 func (a *Audit) validate() error {
-	_, sinks := audit.ParseSinks(a.Sinks)
+	_, sinks := audit.ParseSinks(a.Sinks, func(string) (audit.HeadSink, error) { return nil, nil })
 	return errors.Join(
 		atLeast("audit.max_size", a.MaxSize, 64<<10),
 		atLeast("audit.keep", a.Keep, 0),

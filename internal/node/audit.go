@@ -34,7 +34,13 @@ func (n *Node) openAudit(v *vault) error {
 	if !c.Enabled {
 		return nil
 	}
-	sinks, err := audit.ParseSinks(c.Sinks)
+	sinks, err := audit.ParseSinks(c.Sinks, func(provider string) (audit.HeadSink, error) {
+		store, ok := n.cfg.Providers[provider].(audit.NoteStore)
+		if !ok {
+			return nil, fmt.Errorf("KMS %q keeps nothing but keys, or is not in this server's configuration: name one of type vault-kv", provider)
+		}
+		return audit.NewNoteSink(provider, store, v.box.RootID()), nil
+	})
 	if err != nil {
 		return err
 	}
