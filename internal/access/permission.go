@@ -185,7 +185,8 @@ func ParseResource(text string) (Resource, error) {
 	bad := func(why string) (Resource, error) {
 		return Resource{}, fmt.Errorf("%q %s; write FS:/PATH, or kms:KEY or kms:PROVIDER/KEY: %w", text, why, efs.ErrBadInput)
 	}
-	if key, ok := strings.CutPrefix(text, keyPrefix); ok {
+	// A file system may be called kms: its paths begin with a slash, and no key.
+	if key, ok := strings.CutPrefix(text, keyPrefix); ok && !strings.HasPrefix(key, "/") {
 		provider, id, named := strings.Cut(key, "/")
 		if !named {
 			provider, id = localProvider, key

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -219,7 +220,7 @@ func (x *exchange) changeGrant(t target, away bool) error {
 		return badJSON.from(err, "user must be USER, or USER@FS for a user of another bucket.")
 	}
 	on, err := access.ParseResource(t.fs + ":" + in.Path)
-	if err != nil {
+	if err != nil || !strings.HasPrefix(in.Path, "/") || on.FS != t.fs { // never a key, nor all by leaving it away
 		return badJSON.from(err, "path must begin with a slash; / is all of the bucket.")
 	}
 	x.note = access.Note(who, on, in.Permissions)
