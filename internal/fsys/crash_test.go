@@ -270,7 +270,7 @@ func TestReapingIsResumed(t *testing.T) {
 	e.work.stop()
 	e.FS.work.ended = false // the background rests, the rest works
 	e.check(e.Remove(ctx, "tree", RemoveOptions{Recursive: true}))
-	e.check(e.reapSome(ctx, id))
+	e.check(e.reapSome(ctx, detached{Dir: id}))
 	if n := e.records(efs.SpaceEntries); n != reapBatch+10 {
 		t.Errorf("%d entries are left after a batch", n)
 	}

@@ -94,7 +94,11 @@ func (t *txn) remove(ctx context.Context, s *spot, recursive bool) (check int) {
 	case recursive:
 		op = efs.OpDeleteTree
 		t.delete(efs.SpacePlaces, id[:])
-		t.put(efs.SpaceMeta, detachedKey(id), detached{Dir: id})
+		d := detached{Dir: id}
+		if s.unitOf() == nil {
+			d.Path = s.path()
+		}
+		t.put(efs.SpaceMeta, detachedKey(id), d)
 	default:
 		check = t.none(efs.SpaceEntries, id[:])
 		t.delete(efs.SpacePlaces, id[:])

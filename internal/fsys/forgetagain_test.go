@@ -154,3 +154,23 @@ func TestForgettingDoesNotWaitForAnothersConversion(t *testing.T) {
 	defer e.erasing.converting.Unlock()
 	e.forgetIt("patients/1")
 }
+
+// The path that counts is the one at the end, also where a directory above was
+// renamed before it was deleted.
+func TestWhatWasDeletedIsForgottenByItsLastPath(t *testing.T) {
+	e := newEnv(t, patients, signed)
+	e.put("patients/1/f", data(1, inlineSize))
+	unit := e.unitAt("patients/1")
+	_, err := e.Mkdir(ctx, "old", MkdirOptions{})
+	e.check(err)
+	_, err = e.Move(ctx, "patients", "old/archive", MoveOptions{})
+	e.check(err)
+	e.check(e.Remove(ctx, "old", RemoveOptions{Recursive: true}))
+	e.idle()
+	_, err = e.Forget(ctx, Who{}, "patients/1", "")
+	e.refused("by the path before", err, efs.ErrNotFound)
+	if r := e.forgetIt("old/archive/1"); len(r.Units) != 1 || r.Units[0] != unit {
+		t.Errorf("the receipt says %+v", r)
+	}
+	e.clean()
+}

@@ -15,7 +15,16 @@ const reapBatch = paceFirst
 // detached is the record of a directory that was deleted with all below it and
 // is to be emptied.
 type detached struct {
-	Dir efs.ID `cbor:"1,keyasint"`
+	Dir  efs.ID `cbor:"1,keyasint"`
+	Path string `cbor:"2,keyasint,omitempty"` // that it had; only of one that lies in no erasure unit
+}
+
+// child is the path of what was in it, "" if that is not known.
+func (d *detached) child(name string) string {
+	if d.Path == "" {
+		return ""
+	}
+	return d.Path + "/" + name
 }
 
 func detachedKey(dir efs.ID) []byte { return append([]byte{metaDetached}, dir[:]...) }
@@ -34,7 +43,7 @@ func (fs *FS) reap(ctx context.Context) error {
 		if err := fs.open(efs.SpaceMeta, recs[0].Key, recs[0].Sealed, &d); err != nil {
 			return fmt.Errorf("work record: %w", err)
 		}
-		if err := fs.reapSome(ctx, d.Dir); err != nil {
+		if err := fs.reapSome(ctx, d); err != nil {
 			return fmt.Errorf("emptying directory %s: %w", d.Dir, err)
 		}
 	}
@@ -42,11 +51,12 @@ func (fs *FS) reap(ctx context.Context) error {
 
 // reapSome deletes up to a batch of a detached directory's entries, and its
 // record with the last of them.
-func (fs *FS) reapSome(ctx context.Context, dir efs.ID) error {
-	return fs.work.reaping.try(func(steps int) error { return fs.reapUpTo(ctx, dir, steps) })
+func (fs *FS) reapSome(ctx context.Context, d detached) error {
+	return fs.work.reaping.try(func(steps int) error { return fs.reapUpTo(ctx, d, steps) })
 }
 
-func (fs *FS) reapUpTo(ctx context.Context, dir efs.ID, steps int) error {
+func (fs *FS) reapUpTo(ctx context.Context, d detached, steps int) error {
+	dir := d.Dir
 	recs, err := fs.o.Index.Scan(ctx, efs.SpaceEntries, dir[:], nil, steps)
 	if err != nil {
 		return err
@@ -64,8 +74,12 @@ func (fs *FS) reapUpTo(ctx context.Context, dir efs.ID, steps int) error {
 		id := e.File
 		if e.Kind == efs.KindDir {
 			t.delete(efs.SpacePlaces, id[:])
-			t.put(efs.SpaceMeta, detachedKey(id), detached{Dir: id})
-			t.removed(ctx, u, id)
+			below := detached{Dir: id}
+			if u == nil {
+				below.Path = d.child(e.Name)
+			}
+			t.put(efs.SpaceMeta, detachedKey(id), below)
+			t.removed(ctx, u, id, d.child(e.Name))
 		} else {
 			t.delete(efs.SpaceFiles, id[:])
 			t.drop(e, recs[i].Key, recs[i].Version)

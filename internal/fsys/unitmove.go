@@ -56,14 +56,15 @@ func (t *txn) moveDir(ctx context.Context, s, d *spot, key *entryKey, e *efs.Ent
 }
 
 // removed notes in the record of a unit that its directory is deleted, if dir
-// is that.
-func (t *txn) removed(ctx context.Context, u *unit, dir efs.ID) {
+// is that, and by which path, if that is known: a directory above may have been
+// renamed.
+func (t *txn) removed(ctx context.Context, u *unit, dir efs.ID, path string) {
 	if u == nil {
 		return
 	}
 	r, _, err := t.fs.unitRecord(ctx, u)
 	if err == nil && r != nil && r.Dir == dir {
-		t.rename(ctx, u, "", t.now)
+		t.rename(ctx, u, path, t.now)
 	}
 	t.fail(err)
 }
