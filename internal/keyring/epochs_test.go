@@ -329,3 +329,34 @@ func TestOlderFormatsOpen(t *testing.T) {
 		}
 	}
 }
+
+// A file system whose other stage does not open keeps no other from being
+// wrapped anew; the job stays to be done.
+func TestRewrappingGoesOnPastAFileSystemThatDoesNotOpen(t *testing.T) {
+	b := newBench(t, Options{})
+	stuck, fine := b.create(t, "stuck", twoStages).FS(), b.create(t, "fine", oneStage).FS()
+	b.reopen(t)
+	b.two.answer(efs.ErrRefused)
+	n, err := b.Rewrap(t.Context(), "one", "default", nil)
+	wantError(t, "with one that does not open", err, efs.ErrRefused)
+	if n != 2 {
+		t.Errorf("%d keys were wrapped anew, want the two of the other", n)
+	}
+	if pending, err := b.PendingRewraps(); err != nil || len(pending) != 1 {
+		t.Errorf("pending: %v, %v", pending, err)
+	}
+	b.two.answer(nil)
+	b.reopen(t)
+	if err := b.ResumeRewraps(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if pending, err := b.PendingRewraps(); err != nil || len(pending) != 0 {
+		t.Errorf("pending: %v, %v", pending, err)
+	}
+	for _, fs := range []efs.ID{stuck, fine} {
+		k := b.keys(t, fs)
+		if err := wrapAll(t, k).open(k); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/efs-project/efs"
@@ -98,7 +100,7 @@ func (r *Keyring) rewrap(ctx context.Context, provider, keyID string, job efs.ID
 	if err != nil {
 		return 0, err
 	}
-	changed := map[efs.ID]*Keys{}
+	changed, failed := map[efs.ID]*Keys{}, map[efs.ID]error{}
 	defer func() {
 		for _, k := range changed {
 			k.changed()
@@ -111,7 +113,8 @@ func (r *Keyring) rewrap(ctx context.Context, provider, keyID string, job efs.ID
 		if rec.Job != job {
 			k, err := r.Keys(ctx, rec.FS)
 			if err != nil {
-				return n, err
+				failed[rec.FS] = err // as another stage's KMS is away; that keeps no other back
+				continue
 			}
 			if err := k.rewrapKey(ctx, rec.ID, job); err != nil {
 				return n, err
@@ -122,6 +125,9 @@ func (r *Keyring) rewrap(ctx context.Context, provider, keyID string, job efs.ID
 		if progress != nil {
 			progress(int64(i+1), int64(len(all)))
 		}
+	}
+	if len(failed) > 0 {
+		return n, errors.Join(slices.Collect(maps.Values(failed))...)
 	}
 	err = r.store.update(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
