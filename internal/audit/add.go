@@ -50,6 +50,8 @@ func (l *Log) addBody(body []byte, h handling, signed bool) (*batch, error) {
 	case h == awaited || h == handed && len(b.bodies) > maxQueue:
 		l.signal()
 		return b, nil
+	case len(b.bodies) > earlyBatch:
+		l.signal()
 	case first:
 		l.soon.Reset(delay)
 	}

@@ -72,6 +72,13 @@ const delay = 100 * time.Millisecond
 // nobody waits for are counted instead of kept.
 const maxQueue = 8 << 20
 
+// A batch of earlyBatch bytes is written without waiting for delay, so that
+// buffers of up to keepBuffer bytes, which are taken again, do for any load.
+const (
+	earlyBatch = 1 << 20
+	keepBuffer = 2 << 20
+)
+
 // Log is an open audit log. Its methods are safe for concurrent use. A nil Log
 // takes every event and keeps none.
 type Log struct {
@@ -121,7 +128,7 @@ type batch struct {
 // nil: of none.
 func newBatch(old *batch) *batch {
 	b := &batch{done: make(chan struct{})}
-	if old != nil && cap(old.bodies) <= 1<<20 {
+	if old != nil && cap(old.bodies) <= keepBuffer {
 		b.bodies, b.ends = old.bodies[:0], old.ends[:0]
 	}
 	return b

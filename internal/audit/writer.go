@@ -317,7 +317,7 @@ func (l *Log) written() {
 		l.keep(w.out[w.headAt:w.headEnd])
 	}
 	w.out, w.count, w.headAt = w.out[:0], 0, -1
-	if cap(w.out) > 1<<20 {
+	if cap(w.out) > keepBuffer {
 		w.out = nil
 	}
 	w.rotation = w.size >= l.o.MaxSize
