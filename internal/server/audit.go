@@ -137,8 +137,8 @@ func (x *exchange) caused(who fsys.Who) fsys.Who {
 func (x *exchange) begunAudit() {
 	e := x.event(audit.Ok)
 	e.Detail = "begun"
-	x.hand(x.s.node.Audit(), e)
 	x.told = true
+	x.hand(x.s.node.Audit(), e)
 }
 
 // hand hands over the line of a change that tells of the request.
@@ -147,6 +147,7 @@ func (x *exchange) hand(log *audit.Log, e audit.Event) {
 	if err := log.Hand(&e); err != nil { // it is no loss
 		x.s.log.Error("the line of a change is written at the next start", "id", x.id, "err", err)
 	}
+	x.cause.Done() // not only when the client has taken its answer
 }
 
 // recordAudit hands over the line of a request that nobody waits for, when its
