@@ -300,8 +300,8 @@ func TestAPolicyThatWasBeingSetIsSetOrNotAfterACrash(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		e := newEnv(t)
 		e.put("f", data(1, blobSize))
-		keys := e.keys
-		e.o.Keys = killedKeys{keys, !after, after}
+		e.close()
+		e.check(e.tryOpen(func(o *Options) { o.Keys = killedKeys{e.keys, !after, after} }))
 		func() {
 			defer func() {
 				if r := recover(); r != errKilled {
