@@ -94,6 +94,7 @@ func setup(env *testscript.Env, bin string) error {
 	env.Setenv("URL", "https://127.0.0.1:"+env.Getenv("PORT"))
 	env.Setenv("EFS_ROOT", filepath.Join(env.WorkDir, "efs"))
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config")) // remotes are each script's own
+	env.Setenv("GORACE", os.Getenv("GORACE"))
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Values[serverKey{}] = &process{}
 	env.Defer(func() { env.Values[serverKey{}].(*process).kill() })
