@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,7 +132,8 @@ func run(t *testing.T, steps []step) {
 		t.Fatal(err)
 	}
 	bin := filepath.Dir(kit.Bin(t, "efs"))
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+scripts+":"+os.Getenv("PATH"), "HOME="+dir, "XDG_CONFIG_HOME="+dir+"/.config", "GNUPGHOME=")
+	environ := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "EFS_") }) // a reader has none
+	cmd.Env = append(environ, "PATH="+bin+":"+scripts+":"+os.Getenv("PATH"), "HOME="+dir, "XDG_CONFIG_HOME="+dir+"/.config", "GNUPGHOME=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that background servers end with it
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
