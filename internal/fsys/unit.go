@@ -30,9 +30,6 @@ type unit struct {
 	names func() (*record.Names, error) // derived when first asked for
 }
 
-// is reports whether u is the unit of an id, zero for none.
-func (u *unit) is(id efs.ID) bool { return u.id() == id }
-
 // id is zero for what lies in no unit.
 func (u *unit) id() efs.ID {
 	if u == nil {

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	kindUnit  kind = "unit" // the key of an erasure unit
-	wrapLabel      = "efs keyring wrap\x00"
+	kindUnit kind = "unit" // the key of an erasure unit
+
+	wrapLabel string = "efs keyring wrap\x00"
 )
 
 // unitRecord is the key of an erasure unit: shares whose sum modulo 2 is the

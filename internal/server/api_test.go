@@ -255,10 +255,9 @@ func TestLifeOfABucket(t *testing.T) {
 func TestStrangersLearnNothingOfBucketsAndKeys(t *testing.T) {
 	w := newWorld(t)
 	w.grantTo("alice", "docs", "/", access.Admin)
-	alice, carol := w.as("alice@docs"), w.as("carol@other")
-	alice.json("POST", "/api/v1/kms/keys", map[string]string{"id": "hers"}).want(201)
+	w.as("alice@docs").json("POST", "/api/v1/kms/keys", map[string]string{"id": "hers"}).want(201)
 	w.grantTo("carol", "other", "/", access.Admin)
-	carol = w.as("carol@other")
+	carol := w.as("carol@other")
 	for _, pair := range [][2]string{
 		{"/api/v1/buckets/docs", "/api/v1/buckets/none"},
 		{"/api/v1/buckets/docs/encryption", "/api/v1/buckets/none/encryption"},

@@ -23,7 +23,7 @@ func TestKillWhileTheStarterKeyRotates(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := regexp.MustCompile(`(?m)^\s*([A-Za-z0-9+/]{43}=)\s*$`)
-	old, rotated := read(t, s.KeyFile), 0
+	rotated := 0
 	for range rounds {
 		type result struct {
 			out string
@@ -48,8 +48,7 @@ func TestKillWhileTheStarterKeyRotates(t *testing.T) {
 				t.Fatalf("no key opens the root: %v\n%s", err, r.out)
 			}
 			rotated++
-			old = []byte(found[1] + "\n")
-			if err := os.WriteFile(s.KeyFile, old, 0o600); err != nil {
+			if err := os.WriteFile(s.KeyFile, []byte(found[1]+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			s.Start()
@@ -59,13 +58,4 @@ func TestKillWhileTheStarterKeyRotates(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d rotations came into force", rotated, rounds)
-}
-
-func read(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
