@@ -6,6 +6,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/secret"
+	"github.com/efs-project/efs/internal/wipe"
 	"golang.org/x/crypto/argon2"
 )
 
@@ -53,5 +54,7 @@ func (k *KDF) check() error {
 
 // key makes the starter key. The caller wipes pass.
 func (k *KDF) key(pass []byte) (*secret.Key, error) {
-	return secret.NewKey(argon2.IDKey(pass, k.Salt, k.Time, k.Memory, k.Threads, secret.Size))
+	var stretched []byte
+	wipe.Apart(func() { stretched = argon2.IDKey(pass, k.Salt, k.Time, k.Memory, k.Threads, secret.Size) })
+	return secret.NewKey(stretched)
 }
