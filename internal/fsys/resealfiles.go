@@ -191,11 +191,17 @@ func (fs *FS) inNeed(ctx context.Context, j *job, e *efs.Entry) (bool, error) {
 }
 
 func (fs *FS) extentInNeed(ctx context.Context, j *job, x *efs.Extent) (bool, error) {
-	switch {
-	case j.rec.Kind == JobReseal:
+	if j.rec.Kind == JobReseal {
 		return x.Policy < j.rec.Policy, nil
-	case x.Epoch != 0:
-		return x.Epoch == j.rec.Epoch, nil
+	}
+	return fs.sealedIn(ctx, x, func(epoch int) bool { return epoch == j.rec.Epoch })
+}
+
+// sealedIn reports whether a content is sealed with keys of an epoch that is
+// wanted. Where the extent does not note its epoch, the header tells.
+func (fs *FS) sealedIn(ctx context.Context, x *efs.Extent, wanted func(epoch int) bool) (bool, error) {
+	if x.Epoch != 0 {
+		return wanted(x.Epoch), nil
 	}
 	h, err := fs.header(ctx, x)
 	if err != nil {
@@ -206,7 +212,7 @@ func (fs *FS) extentInNeed(ctx context.Context, j *job, x *efs.Extent) (bool, er
 			if len(st.Slots[i].Key) != 16 {
 				continue
 			}
-			if epoch, ok := fs.o.Keys.EpochOf([16]byte(st.Slots[i].Key)); ok && epoch == j.rec.Epoch {
+			if epoch, ok := fs.o.Keys.EpochOf([16]byte(st.Slots[i].Key)); ok && wanted(epoch) {
 				return true, nil
 			}
 		}

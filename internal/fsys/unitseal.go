@@ -107,26 +107,10 @@ func (fs *FS) convertFile(ctx context.Context, j *job, b *batch, u, of *unit, r 
 	return err
 }
 
-// ofEpoch reports whether a content is sealed with keys of an epoch.
+// ofEpoch reports whether a content is sealed with keys of an epoch, not of a
+// unit.
 func (fs *FS) ofEpoch(ctx context.Context, x *efs.Extent) (bool, error) {
-	if x.Epoch != 0 {
-		return true, nil
-	}
-	h, err := fs.header(ctx, x)
-	if err != nil {
-		return false, err
-	}
-	for _, st := range h.Stages {
-		for i := range st.Slots {
-			if len(st.Slots[i].Key) != 16 {
-				continue
-			}
-			if _, ok := fs.o.Keys.EpochOf([16]byte(st.Slots[i].Key)); ok {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
+	return fs.sealedIn(ctx, x, func(int) bool { return true })
 }
 
 // convertNames gives up the sorted names of a directory that are not sealed for
