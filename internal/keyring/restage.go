@@ -53,7 +53,7 @@ func (k *Keys) resplitRoot(ctx context.Context, s *keyset, m *manifest, stages [
 	}
 	defer secret.Wipe(prk)
 	shares := splitKey(prk, len(stages))
-	defer wipeAll(shares)
+	defer secret.WipeAll(shares)
 	m.Roots, m.Split = nil, splitXOR
 	for i, stage := range stages {
 		rec, err := k.ring.wrapNew(ctx, m.FS, kindRoot, i, 0, stage, shares[i])
@@ -77,10 +77,4 @@ func splitKey(key []byte, n int) [][]byte {
 		subtle.XORBytes(shares[0], shares[0], shares[i])
 	}
 	return shares
-}
-
-func wipeAll(all [][]byte) {
-	for _, b := range all {
-		secret.Wipe(b)
-	}
 }

@@ -34,7 +34,7 @@ type unitRecord struct {
 // seal splits key and seals a share for each stage of an epoch.
 func (r *unitRecord) seal(ctx context.Context, key []byte, n *sealKeys) error {
 	shares := splitKey(key, len(n.keys))
-	defer wipeAll(shares)
+	defer secret.WipeAll(shares)
 	r.Epoch, r.Shares = n.epoch, nil
 	for i, l := range n.keys {
 		info, err := r.info(i)

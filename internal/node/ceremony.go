@@ -57,12 +57,6 @@ func (n *Node) newStarter(f StarterForm, root efs.ID, generation uint32) (lines 
 	return lines, key, nil
 }
 
-func wipeLines(lines [][]byte) {
-	for _, line := range lines {
-		secret.Wipe(line)
-	}
-}
-
 // gathering is what is known of shares that were given one by one.
 type gathering struct {
 	mu     sync.Mutex
@@ -241,7 +235,7 @@ func (n *Node) showStarter(ctx context.Context, box *starter.Box, f StarterForm,
 	if err != nil {
 		return nil, err
 	}
-	defer wipeLines(lines)
+	defer secret.WipeAll(lines)
 	if err = n.keepStarter(ctx, key, box.RootID(), box.Generation()+1); err == nil && len(lines) > 0 {
 		err = show(lines)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/audit"
 	"github.com/efs-project/efs/internal/pki"
+	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/session"
 	"github.com/efs-project/efs/internal/starter"
 )
@@ -209,7 +210,7 @@ func (n *Node) InitAs(ctx context.Context, f StarterForm, show func(lines [][]by
 	if err != nil {
 		return err
 	}
-	defer wipeLines(lines)
+	defer secret.WipeAll(lines)
 	if err = n.keepStarter(ctx, key, root, 1); err == nil && len(lines) > 0 {
 		if err = show(lines); err != nil {
 			err = fmt.Errorf("showing the starter key: %w", err)

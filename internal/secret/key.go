@@ -93,3 +93,10 @@ func (k *Key) GoString() string { return "secret.Key" }
 
 // Wipe overwrites b with zeros.
 func Wipe(b []byte) { clear(b) }
+
+// WipeAll overwrites several, with the room behind each.
+func WipeAll(all [][]byte) {
+	for _, b := range all {
+		Wipe(b[:cap(b)])
+	}
+}

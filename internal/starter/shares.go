@@ -71,7 +71,7 @@ func Split(k *secret.Key, root efs.ID, generation uint32, total, threshold int) 
 	_, _ = rand.Read(set)
 	head = append(append(head, set...), byte(threshold))
 	bodies := make([][]byte, total)
-	defer wipeAll(bodies)
+	defer secret.WipeAll(bodies)
 	for i := range bodies {
 		bodies[i] = append(append(make([]byte, 0, shareSize), head...), byte(i+1))
 	}
@@ -269,10 +269,4 @@ func combineHalf(out []byte, shares []*Share, part int) error {
 
 func noKey() error {
 	return fmt.Errorf("%w: these shares together are of no starter key: one of them is forged or damaged", efs.ErrWrongKey)
-}
-
-func wipeAll(all [][]byte) {
-	for _, b := range all {
-		secret.Wipe(b[:cap(b)])
-	}
 }
