@@ -165,20 +165,9 @@ func (n *Node) openRestored(ctx context.Context, ids []efs.ID, records map[efs.I
 		if (*n.open.Load())[rec.Name] != nil {
 			continue
 		}
-		f, err := n.openFS(ctx, rec)
-		n.mu.Lock()
-		if err != nil {
-			n.failed[rec.Name] = err
-		} else {
-			delete(n.failed, rec.Name)
-		}
-		n.mu.Unlock()
-		if err != nil {
+		if err := n.openLate(ctx, rec); err != nil {
 			errs = append(errs, fmt.Errorf("its keys are back, but file system %s does not open: %w", rec.Name, err))
-			continue
 		}
-		f.problems = f.checkExports(n.log)
-		n.publish(rec.Name, f)
 	}
 	return errors.Join(errs...)
 }

@@ -62,22 +62,32 @@ func (n *Node) reopenFailed(ctx context.Context) {
 		if rec.Phase != phaseReady || !slices.Contains(waiting, rec.Name) || ctx.Err() != nil {
 			continue
 		}
-		f, err := n.openFS(ctx, rec)
-		n.mu.Lock()
-		if err != nil {
-			n.failed[rec.Name] = err
-		} else {
-			delete(n.failed, rec.Name)
-		}
-		n.mu.Unlock()
-		if err != nil {
+		if err := n.openLate(ctx, rec); err != nil {
 			n.log.Debug("file system still not opened", "fs", rec.Name, "err", err)
 			continue
 		}
-		f.problems = f.checkExports(n.log)
-		n.publish(rec.Name, f)
 		n.log.Info("file system opened: its KMS answers again", "fs", rec.Name)
 	}
+}
+
+// openLate opens a file system that could not be opened at the start, and
+// brings it into service; else it is kept with its new reason. Called with
+// admin held.
+func (n *Node) openLate(ctx context.Context, rec fsRecord) error {
+	f, err := n.openFS(ctx, rec)
+	n.mu.Lock()
+	if err != nil {
+		n.failed[rec.Name] = err
+	} else {
+		delete(n.failed, rec.Name)
+	}
+	n.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	f.problems = f.checkExports(n.log)
+	n.publish(rec.Name, f)
+	return nil
 }
 
 // waitingForKMS names the file systems that were not opened because a KMS did
