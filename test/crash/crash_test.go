@@ -23,31 +23,32 @@ func TestMain(m *testing.M) { kit.Main(m) }
 
 const clients = 16
 
+// roundsOr returns how many rounds EFS_CRASH_ROUNDS asks for, otherwise n.
+func roundsOr(t *testing.T, n int) int {
+	t.Helper()
+	s := os.Getenv("EFS_CRASH_ROUNDS")
+	if s == "" {
+		return n
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("EFS_CRASH_ROUNDS: %v", err)
+	}
+	return n
+}
+
 // TestKill stores, replaces and deletes with 16 clients, kills the server
 // with SIGKILL at a random moment, starts it again and checks every path and
 // fsck, round after round on the same root. EFS_CRASH_ROUNDS sets the number.
 func TestKill(t *testing.T) {
-	rounds := 50
-	if s := os.Getenv("EFS_CRASH_ROUNDS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatalf("EFS_CRASH_ROUNDS: %v", err)
-		}
-		rounds = n
-	}
+	rounds := roundsOr(t, 50)
 	s := kit.New(t)
 	l := &kit.Ledger{}
 	var version, confirmed atomic.Uint64
 	for round := range rounds {
 		work(t, s, l, &version, &confirmed, time.Duration(50+rand.IntN(700))*time.Millisecond)
 		s.Start()
-		verify(t, s, l)
-		if out, err := s.TryCtl("fsck", kit.FS); err != nil {
-			t.Fatalf("round %d: fsck: %v\n%s", round, err, out)
-		}
-		if t.Failed() {
-			t.Fatalf("round %d failed", round)
-		}
+		endRound(t, s, l, round)
 	}
 	if out, err := s.TryCtl("fsck", kit.FS, "--deep"); err != nil {
 		t.Errorf("deep fsck at the end: %v\n%s", err, out)
@@ -56,6 +57,21 @@ func TestKill(t *testing.T) {
 		t.Errorf("only %d operations were confirmed in %d rounds: the test did not load the server", confirmed.Load(), rounds)
 	}
 	t.Logf("%d rounds, %d operations confirmed, %d paths", rounds, confirmed.Load(), len(l.Paths()))
+}
+
+// endRound checks a server that was started again after it was killed.
+func endRound(t *testing.T, s *kit.Server, l *kit.Ledger, round int, more ...func(*testing.T)) {
+	t.Helper()
+	verify(t, s, l)
+	for _, check := range more {
+		check(t)
+	}
+	if out, err := s.TryCtl("fsck", kit.FS); err != nil {
+		t.Fatalf("round %d: fsck: %v\n%s", round, err, out)
+	}
+	if t.Failed() {
+		t.Fatalf("round %d failed\n%s", round, s.Log())
+	}
 }
 
 // work loads the server for d and kills it under the load.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,10 +17,7 @@ import (
 // one and two stages, bounds users, and retires one epoch after the other.
 // EFS_CRASH_ROUNDS sets the number of rounds.
 func TestKillWhileKeysChange(t *testing.T) {
-	rounds := 20
-	if n, err := strconv.Atoi(os.Getenv("EFS_CRASH_ROUNDS")); err == nil {
-		rounds = n
-	}
+	rounds := roundsOr(t, 20)
 	s := kit.New(t)
 	l := &kit.Ledger{}
 	var version, confirmed atomic.Uint64
@@ -35,13 +30,7 @@ func TestKillWhileKeysChange(t *testing.T) {
 		cancel()
 		wg.Wait()
 		s.Start()
-		verify(t, s, l)
-		if out, err := s.TryCtl("fsck", kit.FS); err != nil {
-			t.Fatalf("round %d: fsck: %v\n%s", round, err, out)
-		}
-		if t.Failed() {
-			t.Fatalf("round %d failed", round)
-		}
+		endRound(t, s, l, round)
 	}
 	m.finish(t)
 	verify(t, s, l)

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,10 +22,7 @@ import (
 // them, and a client moves files into units and out of them.
 // EFS_CRASH_ROUNDS sets the number of rounds.
 func TestKillWhileUnitsChange(t *testing.T) {
-	rounds := 15
-	if n, err := strconv.Atoi(os.Getenv("EFS_CRASH_ROUNDS")); err == nil {
-		rounds = n
-	}
+	rounds := roundsOr(t, 15)
 	s := kit.New(t)
 	l := &kit.Ledger{}
 	var version, confirmed atomic.Uint64
@@ -47,14 +42,7 @@ func TestKillWhileUnitsChange(t *testing.T) {
 		cancel()
 		wg.Wait()
 		s.Start()
-		verify(t, s, l)
-		m.verify(t)
-		if out, err := s.TryCtl("fsck", kit.FS); err != nil {
-			t.Fatalf("round %d: fsck: %v\n%s", round, err, out)
-		}
-		if t.Failed() {
-			t.Fatalf("round %d failed\n%s", round, s.Log())
-		}
+		endRound(t, s, l, round, m.verify)
 	}
 	m.finish(t)
 	verify(t, s, l)
