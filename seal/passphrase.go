@@ -6,8 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	zero "github.com/efs-project/efs/internal/wipe"
-	"golang.org/x/crypto/argon2"
+	"github.com/efs-project/efs/internal/argon2id"
 )
 
 const labelSlotPassphrase = "efs/seal/1/slot/passphrase"
@@ -130,8 +129,7 @@ func (i passphraseIdentity) Unwrap(s Slot, ctx Context) ([]byte, error) {
 // passphraseKey is HKDF-SHA256(Argon2id(pass, salt), salt, context): the second
 // step binds the wrap to its place.
 func passphraseKey(pass, salt []byte, p Argon2Params, ctx Context) ([]byte, error) {
-	var stretched []byte
-	zero.Apart(func() { stretched = argon2.IDKey(pass, salt, p.Time, p.MemoryKiB, p.Threads, keyLen) })
+	stretched := argon2id.Key(pass, salt, p.Time, p.MemoryKiB, p.Threads, keyLen)
 	defer wipe(stretched)
 	return hkdf.Key(sha256.New, stretched, salt, string(ctx.Bytes(labelSlotPassphrase)), keyLen)
 }

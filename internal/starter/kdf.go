@@ -5,9 +5,8 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/argon2id"
 	"github.com/efs-project/efs/internal/secret"
-	"github.com/efs-project/efs/internal/wipe"
-	"golang.org/x/crypto/argon2"
 )
 
 // KDF says how a starter key is made from a passphrase (Argon2id, RFC 9106).
@@ -24,7 +23,7 @@ type KDF struct {
 // root.json can be written by others, and must not make the server take all
 // memory or hours.
 const (
-	argon2id       = "argon2id"
+	kdfAlgorithm   = "argon2id"
 	kdfTime        = 3
 	kdfMemory      = 64 << 10
 	kdfThreads     = 4
@@ -38,13 +37,13 @@ const (
 func newKDF() *KDF {
 	salt := make([]byte, kdfSaltSize)
 	_, _ = rand.Read(salt)
-	return &KDF{Algorithm: argon2id, Salt: salt, Time: kdfTime, Memory: kdfMemory, Threads: kdfThreads}
+	return &KDF{Algorithm: kdfAlgorithm, Salt: salt, Time: kdfTime, Memory: kdfMemory, Threads: kdfThreads}
 }
 
 // check bounds the parameters before any work is done with them.
 func (k *KDF) check() error {
 	switch {
-	case k.Algorithm != argon2id, len(k.Salt) != kdfSaltSize,
+	case k.Algorithm != kdfAlgorithm, len(k.Salt) != kdfSaltSize,
 		k.Time < 1, k.Time > kdfMaxTime,
 		k.Threads < 1, k.Memory < 8*uint32(k.Threads), k.Memory > kdfMaxMemory:
 		return fmt.Errorf("%w: root.json has passphrase parameters that EFS does not write: put the right root.json back", efs.ErrDamaged)
@@ -54,7 +53,5 @@ func (k *KDF) check() error {
 
 // key makes the starter key. The caller wipes pass.
 func (k *KDF) key(pass []byte) (*secret.Key, error) {
-	var stretched []byte
-	wipe.Apart(func() { stretched = argon2.IDKey(pass, k.Salt, k.Time, k.Memory, k.Threads, secret.Size) })
-	return secret.NewKey(stretched)
+	return secret.NewKey(argon2id.Key(pass, k.Salt, k.Time, k.Memory, k.Threads, secret.Size))
 }

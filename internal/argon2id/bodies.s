@@ -1,0 +1,1 @@
+// With this file in the package, functions may be declared without a body.
