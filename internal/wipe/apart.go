@@ -1,8 +1,8 @@
 package wipe
 
 // Apart calls f on a stack of its own and overwrites what f left there: for
-// functions that keep a secret in their variables and offer no way to wipe it,
-// such as x/crypto/argon2. f must need less than 8 KiB of stack.
+// functions that keep a secret in variables that nobody else reaches to wipe,
+// such as BLAKE2b its last block. f must need less than 8 KiB of stack.
 //
 // Stack alone is not enough for these: when the garbage collector runs under f,
 // it may move the stack to a smaller place, and leave the copy of what f's callees
