@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/progress"
 	"github.com/efs-project/efs/internal/transfer"
 )
 
@@ -89,24 +90,24 @@ func (a *app) cp(cmd *cobra.Command, srcs []string, dst string, f cpFlags) error
 
 // carryOut runs a plan under a progress bar.
 func carryOut(cmd *cobra.Command, plan *transfer.Plan, f cpFlags) error {
-	bar := newProgress(cmd.ErrOrStderr(), plan.Bytes, describe(plan), f.quiet)
+	bar := progress.New(cmd.ErrOrStderr(), plan.Bytes, describe(plan), f.quiet)
 	for _, err := range plan.Skipped {
-		bar.say("efs: %v", err)
+		bar.Say("efs: %v", err)
 	}
 	res, err := transfer.Run(cmd.Context(), plan, transfer.Options{
-		Workers: f.workers, NoOverwrite: f.noOverwrite, Progress: bar.add,
+		Workers: f.workers, NoOverwrite: f.noOverwrite, Progress: bar.Add,
 		Failed: func(it transfer.Item, err error) {
 			if cmd.Context().Err() == nil { // who interrupts efs need not be told of each file
-				bar.say("efs: copying %s to %s: %v", it.Source(), it.Target(), err)
+				bar.Say("efs: copying %s to %s: %v", it.Source(), it.Target(), err)
 			}
 		},
 		Copied: func(it transfer.Item) {
 			if f.verbose {
-				bar.say("%s -> %s", it.Source(), it.Target())
+				bar.Say("%s -> %s", it.Source(), it.Target())
 			}
 		},
 	})
-	bar.finish()
+	bar.Finish()
 	if err != nil {
 		return err
 	}
@@ -145,9 +146,9 @@ func (a *app) cpStdio(cmd *cobra.Command, srcs []string, dst string, f cpFlags) 
 
 // putFrom stores what r delivers, under a progress bar.
 func putFrom(cmd *cobra.Command, r io.Reader, to transfer.Place, o client.PutOptions, quiet bool) error {
-	bar := newProgress(cmd.ErrOrStderr(), sizeOf(r), to.String(), quiet)
-	defer bar.finish()
-	o.Progress = bar.add
+	bar := progress.New(cmd.ErrOrStderr(), sizeOf(r), to.String(), quiet)
+	defer bar.Finish()
+	o.Progress = bar.Add
 	_, err := to.Client.Put(cmd.Context(), to.Path, r, o)
 	return err
 }

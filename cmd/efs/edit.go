@@ -13,6 +13,7 @@ import (
 
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/plain"
+	"github.com/efs-project/efs/internal/progress"
 )
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
@@ -70,10 +71,10 @@ sent.`,
 			if err != nil {
 				return err
 			}
-			bar := newProgress(cmd.ErrOrStderr(), sizeOf(in), p.String(), quiet)
-			o.Progress = bar.add
+			bar := progress.New(cmd.ErrOrStderr(), sizeOf(in), p.String(), quiet)
+			o.Progress = bar.Add
 			stored, err := p.Client.Put(cmd.Context(), p.Path, in, o)
-			bar.finish()
+			bar.Finish()
 			if err != nil || !asJSON {
 				return err
 			}

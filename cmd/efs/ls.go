@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/transfer"
 )
 
@@ -42,7 +41,7 @@ Characters that could deceive a terminal are shown as '?' on one.`,
 					if i > 0 {
 						fmt.Fprintln(out)
 					}
-					fmt.Fprintf(out, "%s:\n", printable(out, p.String()))
+					fmt.Fprintf(out, "%s:\n", browse.Printable(out, p.String()))
 				}
 				if err := ls(cmd.Context(), out, p, long, recursive, asJSON); err != nil {
 					return err
@@ -74,7 +73,7 @@ func ls(ctx context.Context, out io.Writer, p transfer.Place, long, recursive, a
 		case long:
 			err = printLong(out, table, shownName(p, e, recursive), e)
 		default:
-			_, err = fmt.Fprintln(out, printable(out, shownName(p, e, recursive)))
+			_, err = fmt.Fprintln(out, browse.Printable(out, shownName(p, e, recursive)))
 		}
 		if err != nil {
 			return err
@@ -92,7 +91,7 @@ func printLong(out, table io.Writer, name string, e client.Entry) error {
 	if !e.Modified.IsZero() {
 		modified = e.Modified.Local().Format("2006-01-02 15:04:05")
 	}
-	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", size, modified, orDash(e.Type), printable(out, name))
+	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", size, modified, orDash(e.Type), browse.Printable(out, name))
 	return err
 }
 
@@ -123,19 +122,6 @@ func shownName(p transfer.Place, e client.Entry, recursive bool) string {
 	return name
 }
 
-// printable replaces control characters where a terminal would obey them.
-func printable(out io.Writer, s string) string {
-	if f, ok := out.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
-		return s
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
 func orDash(s string) string {
 	if s == "" {
 		return "-"
@@ -156,66 +142,17 @@ func treeCommand(a *app) *cobra.Command {
 				return err
 			}
 			out := cmd.OutOrStdout()
-			fmt.Fprintln(out, printable(out, p.String()))
-			t := tree{ctx: cmd.Context(), out: out, client: p.Client}
-			if err := t.show(p.Path, ""); err != nil {
+			fmt.Fprintln(out, browse.Printable(out, p.String()))
+			t := browse.Tree{Client: p.Client, Out: out, Name: func(e *client.Entry) string {
+				return browse.Printable(out, shownName(p, *e, false))
+			}}
+			if err := t.Draw(cmd.Context(), p.Path); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(out, "\n%s, %s\n", count(t.dirs, "directory", "directories"), count(t.files, "file", "files"))
+			_, err = fmt.Fprintf(out, "\n%s\n", t.Summary())
 			return err
 		},
 	}
-}
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// tree draws directories, holding one entry back at each level: the last one
-// is drawn differently.
-type tree struct {
-	ctx         context.Context
-	out         io.Writer
-	client      *client.Client
-	dirs, files int
-}
-
-func (t *tree) show(dir, indent string) error {
-	var held *client.Entry
-	for e, err := range t.client.List(t.ctx, dir, client.ListOptions{}) {
-		if err != nil {
-			return err
-		}
-		if held != nil {
-			if err := t.draw(held, indent, "├── ", "│   "); err != nil {
-				return err
-			}
-		}
-		held = &e
-	}
-	if held == nil {
-		return nil
-	}
-	return t.draw(held, indent, "└── ", "    ")
-}
-
-func (t *tree) draw(e *client.Entry, indent, branch, below string) error {
-	name := e.Name
-	if e.IsDir() {
-		name += "/"
-	}
-	if _, err := fmt.Fprintln(t.out, indent+branch+printable(t.out, name)); err != nil {
-		return err
-	}
-	if !e.IsDir() {
-		t.files++
-		return nil
-	}
-	t.dirs++
-	return t.show(e.Path, indent+below)
 }
 
 func statCommand(a *app) *cobra.Command {
@@ -256,7 +193,7 @@ func printStat(out io.Writer, e *client.Entry) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s:\t%s\n", name, printable(out, value))
+			fmt.Fprintf(w, "%s:\t%s\n", name, browse.Printable(out, value))
 		}
 	}
 	line("Path", e.Path)

@@ -18,7 +18,7 @@ import (
 // Place is one end of a copy: a path on this machine, or one in a file system.
 type Place struct {
 	Client *client.Client // nil: this machine
-	Remote string         // the name a person gave the file system, for messages
+	Remote string         // the name a person gave the file system, for messages; "": there is but one
 	Path   string
 }
 
@@ -27,7 +27,11 @@ func (p Place) String() string {
 	if p.Client == nil {
 		return p.Path
 	}
-	return p.Remote + ":/" + strings.TrimPrefix(p.Path, "/")
+	path := "/" + strings.TrimPrefix(p.Path, "/")
+	if p.Remote == "" {
+		return path
+	}
+	return p.Remote + ":" + path
 }
 
 // local reports whether the place is on this machine.

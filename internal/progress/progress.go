@@ -1,4 +1,5 @@
-package main
+// Package progress shows how far a transfer has come.
+package progress
 
 import (
 	"fmt"
@@ -11,18 +12,19 @@ import (
 	"golang.org/x/term"
 )
 
-// progress is a bar with rate and time left, where somebody can see it; else
-// it shows nothing but what must be said.
-type progress struct {
+// Bar is a bar with rate and time left, where somebody can see it; else it
+// shows nothing but what must be said. Its methods may be called by several
+// goroutines.
+type Bar struct {
 	mu  sync.Mutex
 	out io.Writer
 	bar *progressbar.ProgressBar // nil: none
 }
 
-// newProgress shows a bar on out if that is a terminal; a negative total is
-// one that is not known.
-func newProgress(out io.Writer, total int64, what string, quiet bool) *progress {
-	p := &progress{out: out}
+// New shows a bar on out if that is a terminal and quiet is not asked for.
+// total is in bytes; a negative one is not known. Finish ends it.
+func New(out io.Writer, total int64, what string, quiet bool) *Bar {
+	p := &Bar{out: out}
 	f, ok := out.(*os.File)
 	if quiet || !ok || !term.IsTerminal(int(f.Fd())) {
 		return p
@@ -42,7 +44,8 @@ func newProgress(out io.Writer, total int64, what string, quiet bool) *progress 
 	return p
 }
 
-func (p *progress) add(n int64) {
+// Add tells of n more bytes that travelled; of fewer, where n is negative.
+func (p *Bar) Add(n int64) {
 	if p.bar == nil {
 		return
 	}
@@ -51,8 +54,8 @@ func (p *progress) add(n int64) {
 	_ = p.bar.Add64(n) // it fails only at being drawn
 }
 
-// say prints a line without spoiling the bar.
-func (p *progress) say(format string, args ...any) {
+// Say prints a line without spoiling the bar.
+func (p *Bar) Say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
@@ -61,7 +64,8 @@ func (p *progress) say(format string, args ...any) {
 	fmt.Fprintf(p.out, format+"\n", args...)
 }
 
-func (p *progress) finish() {
+// Finish leaves the bar as it stands and ends its line.
+func (p *Bar) Finish() {
 	if p.bar == nil {
 		return
 	}
