@@ -32,6 +32,7 @@ type Box struct {
 	generation uint32
 	key        *secret.Key
 	stuck      error // nothing may be written until the root is opened again
+	readOnly   bool  // nor ever
 }
 
 const (
@@ -176,7 +177,7 @@ func (b *Box) get(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.ReadFile(path)
+	file, err := b.readSecret(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: server secret %s", efs.ErrNotFound, name)
 	}

@@ -22,6 +22,9 @@ const oldSuffix = boxSuffix + ".old"
 // that it replaces is overwritten, also after a crash in between. Overwriting
 // reaches the blocks only on volumes that write in place. ErrNotErased.
 func (b *Box) Replace(name string, value []byte) error {
+	if b.readOnly {
+		return errReadOnly
+	}
 	b.replacing.Lock()
 	defer b.replacing.Unlock()
 	path, _, err := b.place(name)

@@ -14,7 +14,7 @@ func ReexecWithoutEnv() error {
 	if value == "" {
 		return nil
 	}
-	key, err := Parse(value)
+	key, err := Parse([]byte(value))
 	if err != nil {
 		return fmt.Errorf("starter key from %s: %w", envSource, err)
 	}

@@ -40,6 +40,9 @@ func (b *Box) Passphrase() (bool, error) {
 // is ErrNotErased, or a crash, after root.json was replaced leaves the new one
 // in force, every other error and any crash before it the old one.
 func (b *Box) Rotate(k *secret.Key, kdf *KDF) error {
+	if b.readOnly {
+		return errReadOnly
+	}
 	b.replacing.Lock()
 	defer b.replacing.Unlock()
 	b.state.Lock()

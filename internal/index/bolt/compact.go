@@ -8,11 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 )
 
 // Compaction is worth while when a third of a large file is free: bbolt writes
@@ -102,13 +100,13 @@ func (x *Index) Compact(ctx context.Context) error {
 
 // roomForCopy refuses to begin what would fill the volume.
 func (x *Index) roomForCopy() error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(x.log.path), &st); err != nil {
+	free, err := availableBytes(filepath.Dir(x.log.path))
+	if err != nil {
 		return err
 	}
 	r := x.current().room
 	live := r.used.Load() - r.freePages.Load()
-	if need := uint64(live + live/4 + 2*r.reserve); st.Bavail*uint64(st.Bsize) < need {
+	if need := uint64(live + live/4 + 2*r.reserve); free < need {
 		return fmt.Errorf("%d bytes are needed: %w", need, errFull)
 	}
 	return nil
@@ -132,7 +130,7 @@ func startCompaction(index string, fault func(string) error) (c *compaction, err
 		NoSync:          true, // until it is whole
 		NoGrowSync:      true,
 		OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
-			c.file, err = os.OpenFile(name, flag|os.O_EXCL|syscall.O_NOFOLLOW, mode)
+			c.file, err = os.OpenFile(name, flag|os.O_EXCL|noFollow, mode)
 			return c.file, err
 		},
 	})

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
 
 // generation is what has been committed to one segment of the log: an image of
@@ -35,7 +33,7 @@ const noSegment = -1
 func (g *generation) prepare(size, operations int) error {
 	if len(g.data) != size {
 		g.release()
-		data, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+		data, err := takeMemory(size)
 		if err != nil {
 			return fmt.Errorf("memory for the index: %w", err)
 		}
@@ -54,7 +52,7 @@ func (g *generation) prepare(size, operations int) error {
 func (g *generation) release() {
 	if g.data != nil {
 		g.table = table{}
-		_ = unix.Munmap(g.data) // was mapped by prepare; cannot fail
+		giveMemory(g.data)
 		g.data = nil
 	}
 }

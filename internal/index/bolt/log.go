@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/efs-project/efs/internal/fsync"
 )
@@ -80,7 +79,7 @@ func (w *wal) open(i int, need, want int64) (length int64, err error) {
 
 // openFile opens a segment, or an empty one.
 func (w *wal) openFile(i int) error {
-	f, err := os.OpenFile(segmentPath(w.path, i), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(segmentPath(w.path, i), os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/efs-project/efs"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
-	"golang.org/x/sys/unix"
 )
 
 // ErrNewer is the error of opening an index that a newer version of EFS made.
@@ -169,7 +168,7 @@ func openFile(path string) (db *bbolt.DB, file *os.File, err error) {
 				FreelistType:    bbolt.FreelistMapType,
 				InitialMmapSize: mapSize,
 				OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
-					file, err = os.OpenFile(name, flag&^os.O_CREATE|syscall.O_NOFOLLOW, mode)
+					file, err = os.OpenFile(name, flag&^os.O_CREATE|noFollow, mode)
 					return file, err
 				},
 			})
@@ -207,7 +206,7 @@ func openFile(path string) (db *bbolt.DB, file *os.File, err error) {
 // letGo closes a file that bbolt still maps. The map would keep the lock, which
 // belongs to the open file, so that is given up first.
 func letGo(file *os.File) {
-	_ = unix.Flock(int(file.Fd()), unix.LOCK_UN) // closed already: nothing to give up
+	unlock(file) // closed already: nothing to give up
 	_ = file.Close()
 }
 

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"syscall"
 )
 
 // found is a record of the log that the file does not contain.
@@ -77,7 +76,7 @@ func (w *wal) recover(position []byte, revision uint64) (gens []*generation, err
 
 // readSegment returns a segment's contents, nil if there is none.
 func readSegment(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
