@@ -76,6 +76,7 @@ var (
 	ErrConflict     = errors.New("changed meanwhile")            // a record check failed: look again and retry
 	ErrNotDir       = errors.New("not a directory")              // a file stands where a directory is needed
 	ErrIsDir        = errors.New("is a directory")               // a directory stands where a file is needed
+	ErrSymlink      = errors.New("is a symbolic link")           // a symlink stands where a file is needed: it has no contents
 	ErrNotEmpty     = errors.New("directory not empty")          //
 	ErrBadPath      = errors.New("malformed path")               //
 	ErrBadInput     = errors.New("malformed input")              // names, keys, parameters
@@ -116,7 +117,13 @@ func ValidUserName(s string) bool { return userName.MatchString(s) }
 const (
 	MaxPath    = 4096 // bytes in a path
 	MaxSegment = 255  // bytes between two slashes
+	MaxTarget  = 4096 // bytes in the target of a symlink
 )
+
+// MaxMode is the highest mode of an entry: the twelve bits of permissions that
+// POSIX has, set-user-ID, set-group-ID and sticky among them. They are kept for
+// whoever restores the file; EFS does not judge by them.
+const MaxMode = 0o7777
 
 // Kind tells what an entry is.
 type Kind uint8

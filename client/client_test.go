@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -244,13 +246,13 @@ func TestTreeOperations(t *testing.T) {
 	c, _ := dial(t)
 	ctx := t.Context()
 	mustPut(t, c, "/a/x", []byte("x"))
-	if err := c.Mkdir(ctx, "/empty"); err != nil {
+	if err := c.Mkdir(ctx, "/empty", MkdirOptions{}); err != nil {
 		t.Error(err)
 	}
 	if e, err := c.Stat(ctx, "/empty"); err != nil || !e.IsDir() || e.Path != "/empty" {
 		t.Errorf("Stat of a directory: %+v, %v", e, err)
 	}
-	if err := c.Mkdir(ctx, "/empty"); !errors.Is(err, ErrExists) {
+	if err := c.Mkdir(ctx, "/empty", MkdirOptions{}); !errors.Is(err, ErrExists) {
 		t.Errorf("Mkdir of what is there: %v", err)
 	}
 	if err := c.Move(ctx, "/a/x", "/b/c/y", MoveOptions{}); err != nil {
@@ -296,11 +298,86 @@ func TestTreeOperations(t *testing.T) {
 	}
 }
 
+func TestAttributesAndSymlinks(t *testing.T) {
+	c, _ := dial(t)
+	ctx := t.Context()
+	when := time.Date(2001, 2, 3, 4, 5, 6, 789012000, time.UTC)
+	meta := map[string]string{"ward": "7 ü"}
+	stored, err := c.Put(ctx, "/d/file", strings.NewReader("content"), PutOptions{Mode: 0o4755, Modified: when, Meta: meta})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Mkdir(ctx, "/d/dir", MkdirOptions{Mode: 0o750, Modified: when, Meta: meta}); err != nil {
+		t.Fatal(err)
+	}
+	target := "../é x%41\"\n"
+	link, err := c.Symlink(ctx, "/d/link", target, PutOptions{Mode: 0o777, Modified: when, Meta: meta, Type: "ignored/x"})
+	if err != nil || !link.Created || link.Size != 0 || link.Path != "/d/link" {
+		t.Fatalf("%+v, %v", link, err)
+	}
+	want := map[string]Entry{
+		"file": {Kind: "file", Mode: 0o4755, SHA256: stored.SHA256}, "dir": {Kind: "directory", Mode: 0o750}, "link": {Kind: "symlink", Mode: 0o777, Target: target},
+	}
+	compare := func(what string, got *Entry) {
+		t.Helper()
+		w := want[got.Name]
+		if got.Kind != w.Kind || got.Mode != w.Mode || got.SHA256 != w.SHA256 || got.Target != w.Target || got.Meta["ward"] != "7 ü" || !got.Modified.Equal(when) || got.ETag == "" {
+			t.Errorf("%s: %+v, want %+v", what, got, w)
+		}
+		var again Entry
+		if b, err := json.Marshal(got); err != nil || json.Unmarshal(b, &again) != nil || !reflect.DeepEqual(*got, again) {
+			t.Errorf("%s: %s is read as %+v: %v", what, b, again, err)
+		}
+	}
+	seen := 0
+	for e, err := range c.List(ctx, "/d", ListOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		compare("listed", &e)
+		if e.Created.IsZero() {
+			t.Errorf("%s has no time of creation", e.Name)
+		}
+		s, err := c.Stat(ctx, e.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compare("looked up", s)
+	}
+	if seen != 3 {
+		t.Errorf("%d entries", seen)
+	}
+	if _, err := c.Get(ctx, "/d/link"); !errors.Is(err, ErrSymlink) {
+		t.Errorf("reading a symlink: %v", err)
+	}
+	if _, err := c.Open(ctx, "/d/link"); !errors.Is(err, ErrSymlink) {
+		t.Errorf("opening a symlink: %v", err)
+	}
+	if _, err := c.GetRange(ctx, "/d/link", 0, 0); !errors.Is(err, ErrSymlink) {
+		t.Errorf("reading nothing of a symlink: %v", err)
+	}
+	if _, err := c.Symlink(ctx, "/d/link", "", PutOptions{}); !errors.Is(err, ErrBadInput) {
+		t.Errorf("a symlink to nothing: %v", err)
+	}
+	if _, err := c.Symlink(ctx, "/d/link", "x", PutOptions{IfNoneMatch: true}); !errors.Is(err, ErrPrecondition) {
+		t.Errorf("a symlink that must be new: %v", err)
+	}
+	for mode, path := range map[uint32]string{0o700: "/d/dir", 0o640: "/d/file", 0: "/d/link"} {
+		if err := c.Patch(ctx, path, PatchOptions{Mode: &mode}); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := c.Stat(ctx, path); err != nil || e.Mode != mode {
+			t.Errorf("%s: mode %o, %v", path, e.Mode, err)
+		}
+	}
+}
+
 func TestErrorsTellKinds(t *testing.T) {
 	c, _ := dial(t)
 	ctx := t.Context()
 	mustPut(t, c, "/file", []byte("x"))
-	if err := c.Mkdir(ctx, "/dir"); err != nil {
+	if err := c.Mkdir(ctx, "/dir", MkdirOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	get := func(p string) error { _, err := c.Get(ctx, p); return err }

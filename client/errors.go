@@ -23,6 +23,7 @@ var (
 	ErrConflict     = efs.ErrConflict     // changed meanwhile: look again and retry
 	ErrNotDir       = efs.ErrNotDir       // a file stands where a directory is needed
 	ErrIsDir        = efs.ErrIsDir        // a directory stands where a file is needed
+	ErrSymlink      = efs.ErrSymlink      // a symbolic link stands where a file is needed
 	ErrNotEmpty     = efs.ErrNotEmpty     // the directory is not empty
 	ErrBadPath      = efs.ErrBadPath      // malformed path
 	ErrBadInput     = efs.ErrBadInput     // malformed request
@@ -106,6 +107,7 @@ var kinds = map[string]error{
 	"conflict":            ErrConflict,
 	"not-a-directory":     ErrNotDir,
 	"is-a-directory":      ErrIsDir,
+	"symlink":             ErrSymlink,
 	"not-empty":           ErrNotEmpty,
 	"bad-path":            ErrBadPath,
 	"into-itself":         ErrBadInput,

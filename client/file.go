@@ -34,6 +34,9 @@ func (c *Client) Open(ctx context.Context, path string) (*File, error) {
 	if e.IsDir() {
 		return nil, fmt.Errorf("opening %s: %w", path, ErrIsDir)
 	}
+	if e.IsSymlink() {
+		return nil, fmt.Errorf("opening %s: %w", path, ErrSymlink)
+	}
 	return &File{c: c, ctx: ctx, entry: *e}, nil
 }
 

@@ -138,6 +138,9 @@ func (b *Body) empty(path string) (*Body, error) {
 	if e.IsDir() {
 		return nil, &opError{b.call.op, ErrIsDir}
 	}
+	if e.IsSymlink() {
+		return nil, &opError{b.call.op, ErrSymlink}
+	}
 	b.Entry, b.end, b.body = *e, b.offset, http.NoBody
 	return b, nil
 }
@@ -256,21 +259,16 @@ func entryOf(path string, resp *http.Response) (Entry, error) {
 	h := resp.Header
 	e := Entry{
 		Path: path, Name: path[strings.LastIndexByte(path, '/')+1:], Kind: "file",
-		Size: max(resp.ContentLength, 0), ETag: strings.Trim(h.Get("ETag"), `"`), Type: h.Get("Content-Type"),
+		Size: max(resp.ContentLength, 0), Type: h.Get("Content-Type"),
 	}
-	if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
-		e.Modified = t
+	if h.Get(headerKind) == "symlink" {
+		e.Kind, e.Type = "symlink", ""
+	}
+	if err := e.readAttributes(h); err != nil {
+		return Entry{}, err
 	}
 	if e.SHA256, err = parseDigest(h.Get("Repr-Digest")); err != nil {
 		return Entry{}, err
-	}
-	for k, v := range h {
-		if name, ok := strings.CutPrefix(strings.ToLower(k), strings.ToLower(headerMeta)); ok && len(v) > 0 {
-			if e.Meta == nil {
-				e.Meta = map[string]string{}
-			}
-			e.Meta[name] = v[0]
-		}
 	}
 	return e, nil
 }

@@ -38,8 +38,9 @@ func (c *Client) List(ctx context.Context, path string, o ListOptions) iter.Seq2
 				yield(Entry{}, err)
 				return
 			}
-			for _, e := range page.Entries {
-				if !yield(e.entry(dir), nil) {
+			for i := range page.Entries {
+				e, err := page.Entries[i].entry(dir)
+				if !yield(e, err) || err != nil {
 					return
 				}
 			}
@@ -62,22 +63,31 @@ type listing struct {
 }
 
 type listed struct {
-	Name     string    `json:"name"` // relative to the directory
-	Kind     string    `json:"kind"`
-	Size     int64     `json:"size"`
-	Modified time.Time `json:"modified"`
-	ETag     string    `json:"etag"`
-	Type     string    `json:"type"`
+	Name     string            `json:"name"` // relative to the directory
+	Kind     string            `json:"kind"`
+	Size     int64             `json:"size"`
+	Modified time.Time         `json:"modified"`
+	Created  time.Time         `json:"created"`
+	Mode     string            `json:"mode"`
+	ETag     string            `json:"etag"`
+	Type     string            `json:"type"`
+	SHA256   string            `json:"sha256"`
+	Target   string            `json:"target"`
+	Meta     map[string]string `json:"meta"`
 }
 
-func (l *listed) entry(dir string) Entry {
+func (l *listed) entry(dir string) (Entry, error) {
+	mode, err := parseMode(l.Mode)
+	if err != nil {
+		return Entry{}, fmt.Errorf("listing %s: %w", dir, err)
+	}
 	name := strings.TrimSuffix(l.Name, "/")
 	return Entry{
 		Path: strings.TrimSuffix(dir, "/") + "/" + name,
 		Name: name[strings.LastIndexByte(name, '/')+1:],
-		Kind: l.Kind, Size: l.Size, Modified: l.Modified, Type: l.Type,
-		ETag: strings.Trim(l.ETag, `"`),
-	}
+		Kind: l.Kind, Size: l.Size, Modified: l.Modified, Created: l.Created, Mode: mode,
+		ETag: strings.Trim(l.ETag, `"`), Type: l.Type, SHA256: l.SHA256, Target: l.Target, Meta: l.Meta,
+	}, nil
 }
 
 func (c *Client) listPage(ctx context.Context, path, escaped string, o ListOptions, after string) (*listing, error) {

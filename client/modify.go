@@ -95,14 +95,24 @@ func (c *Client) transfer(ctx context.Context, verb, method, from, to string, o 
 	return finish(op, resp, err)
 }
 
+// MkdirOptions says what is to be kept with a directory.
+type MkdirOptions struct {
+	Mode     uint32            // POSIX permission bits, up to 07777; 0: none
+	Modified time.Time         // zero: that of making it
+	Meta     map[string]string // user metadata; keys are kept in lower case
+}
+
 // Mkdir makes the directory at path. ErrExists where something is there
-// already; directories above it are made.
-func (c *Client) Mkdir(ctx context.Context, path string) error {
+// already; directories above it are made, without what o says.
+func (c *Client) Mkdir(ctx context.Context, path string, o MkdirOptions) error {
 	escaped, err := filePath(path)
 	if err != nil {
 		return fmt.Errorf("making directory %s: %w", path, err)
 	}
-	r := &call{op: "making directory " + path, method: "MKCOL", path: escaped + "/"}
+	r := &call{op: "making directory " + path, method: "MKCOL", path: escaped + "/", header: http.Header{}}
+	if err := setAttributes(r.header, o.Mode, o.Modified, o.Meta); err != nil {
+		return &opError{r.op, err}
+	}
 	resp, _, err := c.do(ctx, r)
 	var refused *Error
 	if errors.As(err, &refused) && refused.Status == http.StatusMethodNotAllowed {
@@ -116,11 +126,12 @@ type PatchOptions struct {
 	Type     *string
 	Meta     map[string]*string // merged: a nil value removes the key
 	Modified *time.Time
-	IfMatch  string // only if the entry has this ETag
+	Mode     *uint32 // POSIX permission bits, up to 07777; 0 takes them away
+	IfMatch  string  // only if the entry has this ETag
 }
 
-// Patch changes a file's type, metadata or modification time, not its
-// contents.
+// Patch changes the type, the metadata, the modification time or the mode of a
+// file, a directory or a symbolic link, not its contents.
 func (c *Client) Patch(ctx context.Context, path string, o PatchOptions) error {
 	escaped, err := filePath(path)
 	if err != nil {
@@ -135,6 +146,12 @@ func (c *Client) Patch(ctx context.Context, path string, o PatchOptions) error {
 	}
 	if o.Modified != nil {
 		patch["modified"] = o.Modified.UTC().Format(time.RFC3339Nano)
+	}
+	if o.Mode != nil {
+		patch["mode"] = FormatMode(*o.Mode)
+		if *o.Mode == 0 {
+			patch["mode"] = nil
+		}
 	}
 	body, err := json.Marshal(patch)
 	if err != nil {

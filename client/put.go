@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 )
 
 // PutOptions says how a file is to be stored. The zero value stores under any
@@ -18,6 +19,9 @@ import (
 type PutOptions struct {
 	Type string            // content type; by default told from the name's ending
 	Meta map[string]string // user metadata; keys are kept in lower case
+
+	Mode     uint32    // POSIX permission bits to be kept, up to 07777; 0: none
+	Modified time.Time // the time that the file had where it comes from; zero: that of storing
 
 	IfMatch     string // store only over the version with this ETag
 	IfNoneMatch bool   // store only where nothing is yet
@@ -60,12 +64,9 @@ func (c *Client) Put(ctx context.Context, path string, body io.Reader, o PutOpti
 	if err != nil {
 		return nil, err
 	}
-	stored := &Stored{Created: resp.StatusCode == http.StatusCreated}
-	if err := decode(resp, stored); err != nil {
-		return nil, fmt.Errorf("storing %s: %w", path, err)
-	}
-	if !strings.HasPrefix(stored.Path, "/") {
-		stored.Path = "/" + stored.Path
+	stored, err := confirmed("storing "+path, resp)
+	if err != nil {
+		return nil, err
 	}
 	size, sum := src.sum()
 	if stored.Size != size || !strings.EqualFold(stored.SHA256, hex.EncodeToString(sum)) {
@@ -78,10 +79,8 @@ func (c *Client) Put(ctx context.Context, path string, body io.Reader, o PutOpti
 func (o *PutOptions) header(name string) (http.Header, error) {
 	h := http.Header{}
 	h.Set("Content-Type", orElse(o.Type, TypeByName(name)))
-	for k, v := range o.Meta {
-		if err := setMeta(h, k, v); err != nil {
-			return nil, err
-		}
+	if err := setAttributes(h, o.Mode, o.Modified, o.Meta); err != nil {
+		return nil, err
 	}
 	if o.IfMatch != "" {
 		h.Set("If-Match", quoteETag(o.IfMatch))

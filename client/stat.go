@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Stat describes the file or directory at path. ErrNotFound where there is
+// Stat describes what is at path, a symbolic link itself. ErrNotFound where there is
 // nothing.
 func (c *Client) Stat(ctx context.Context, path string) (*Entry, error) {
 	name, err := clean(path)
@@ -27,7 +27,11 @@ func (c *Client) Stat(ctx context.Context, path string) (*Entry, error) {
 	}
 	if resp.StatusCode == http.StatusPermanentRedirect {
 		drain(resp.Body)
-		return &Entry{Path: name, Name: name[strings.LastIndexByte(name, '/')+1:], Kind: "directory"}, nil
+		e := &Entry{Path: name, Name: name[strings.LastIndexByte(name, '/')+1:], Kind: "directory"}
+		if err := e.readAttributes(resp.Header); err != nil {
+			return nil, &opError{op, err}
+		}
+		return e, nil
 	}
 	defer drain(resp.Body)
 	e, err := entryOf(path, resp)

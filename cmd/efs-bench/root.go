@@ -167,7 +167,7 @@ func measure(cmd *cobra.Command, s *settings) (err error) {
 			err = errors.Join(err, fmt.Errorf("removing %s: %w", dir, e))
 		}
 	}()
-	if err := c.Mkdir(ctx, dir); err != nil {
+	if err := c.Mkdir(ctx, dir, client.MkdirOptions{}); err != nil {
 		return err
 	}
 	made = true

@@ -222,7 +222,7 @@ func mkdirCommand(a *app) *cobra.Command {
 				if parents {
 					return mkdirAll(cmd, p.Client, p.Path)
 				}
-				return p.Client.Mkdir(ctx, p.Path)
+				return p.Client.Mkdir(ctx, p.Path, client.MkdirOptions{})
 			})
 		},
 	}
@@ -239,7 +239,7 @@ func mkdirAll(cmd *cobra.Command, c *client.Client, path string) error {
 	made := ""
 	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		made += "/" + part
-		err := c.Mkdir(ctx, made)
+		err := c.Mkdir(ctx, made, client.MkdirOptions{})
 		if errors.Is(err, client.ErrExists) {
 			e, serr := c.Stat(ctx, made)
 			if serr == nil && e.IsDir() {

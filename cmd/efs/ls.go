@@ -50,7 +50,7 @@ Characters that could deceive a terminal are shown as '?' on one.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVarP(&long, "long", "l", false, "with size, time of modification and content type")
+	cmd.Flags().BoolVarP(&long, "long", "l", false, "with mode, size, time of modification, content type, and what symbolic links lead to")
 	cmd.Flags().BoolVarP(&recursive, "recursive", "R", false, "everything below, with paths")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd
@@ -91,8 +91,17 @@ func printLong(out, table io.Writer, name string, e client.Entry) error {
 	if !e.Modified.IsZero() {
 		modified = e.Modified.Local().Format("2006-01-02 15:04:05")
 	}
-	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", size, modified, orDash(e.Type), browse.Printable(out, name))
+	name = withTarget(&e, name)
+	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", orDash(client.FormatMode(e.Mode)), size, modified, orDash(e.Type), browse.Printable(out, name))
 	return err
+}
+
+// withTarget adds to the name of a symbolic link what it leads to.
+func withTarget(e *client.Entry, name string) string {
+	if e.IsSymlink() {
+		return name + " -> " + e.Target
+	}
+	return name
 }
 
 // listOrFile lists a directory; a file is a list of itself.
@@ -144,7 +153,7 @@ func treeCommand(a *app) *cobra.Command {
 			out := cmd.OutOrStdout()
 			fmt.Fprintln(out, browse.Printable(out, p.String()))
 			t := browse.Tree{Client: p.Client, Out: out, Name: func(e *client.Entry) string {
-				return browse.Printable(out, shownName(p, *e, false))
+				return browse.Printable(out, withTarget(e, shownName(p, *e, false)))
 			}}
 			if err := t.Draw(cmd.Context(), p.Path); err != nil {
 				return err
@@ -159,7 +168,7 @@ func statCommand(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:               "stat REMOTE:PATH…",
-		Short:             "Show what is known of files and directories",
+		Short:             "Show what is known of files, directories and symbolic links",
 		Example:           "  efs stat drive:/Documents/Doc.pdf\n  efs stat --json drive:/Documents/Doc.pdf | jq -r .sha256",
 		Args:              args(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: a.completePlaces,
@@ -198,9 +207,11 @@ func printStat(out io.Writer, e *client.Entry) error {
 	}
 	line("Path", e.Path)
 	line("Kind", e.Kind)
-	if !e.IsDir() {
+	line("Target", e.Target)
+	if e.Kind == "file" {
 		line("Size", fmt.Sprint(e.Size))
 	}
+	line("Mode", client.FormatMode(e.Mode))
 	if !e.Modified.IsZero() {
 		line("Modified", e.Modified.UTC().Format(time.RFC3339))
 	}

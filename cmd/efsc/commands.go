@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,10 @@ func (s *shell) ls(ctx context.Context, args []string) error {
 			name += "/"
 		}
 		if long {
-			name = fmt.Sprintf("%d\t%s\t%s", e.Size, e.Modified.Local().Format(time.DateTime), name)
+			if e.IsSymlink() {
+				name += " -> " + shown(e.Target)
+			}
+			name = fmt.Sprintf("%s\t%d\t%s\t%s", cmp.Or(client.FormatMode(e.Mode), "-"), e.Size, e.Modified.Local().Format(time.DateTime), name)
 		}
 		fmt.Fprintln(w, name)
 	}
@@ -114,7 +118,13 @@ func (s *shell) stat(ctx context.Context, args []string) error {
 		}
 		w := tabwriter.NewWriter(s.out, 0, 8, 2, ' ', 0)
 		fmt.Fprintf(w, "Path:\t%s\nKind:\t%s\n", shown(e.Path), e.Kind)
-		if !e.IsDir() {
+		if e.IsSymlink() {
+			fmt.Fprintf(w, "Target:\t%s\n", shown(e.Target))
+		}
+		if mode := client.FormatMode(e.Mode); mode != "" {
+			fmt.Fprintf(w, "Mode:\t%s\n", mode)
+		}
+		if e.Kind == "file" {
 			fmt.Fprintf(w, "Size:\t%d\nType:\t%s\nModified:\t%s\nSHA-256:\t%s\nETag:\t%s\n",
 				e.Size, shown(e.Type), e.Modified.UTC().Format(time.RFC3339), e.SHA256, e.ETag)
 		}

@@ -29,6 +29,14 @@ const (
 	MaxMeta = 16 << 10 // of all user metadata, keys and values
 )
 
+// checkAttributes judges what may be kept with an entry beside its contents.
+func checkAttributes(contentType string, meta map[string]string, mode uint32) error {
+	if mode > efs.MaxMode {
+		return fmt.Errorf("%w: a mode of %o, at most %o is allowed", efs.ErrBadInput, mode, efs.MaxMode)
+	}
+	return checkMeta(contentType, meta)
+}
+
 func checkMeta(contentType string, meta map[string]string) error {
 	if len(contentType) > MaxType {
 		return fmt.Errorf("%w: a content type of %d bytes, at most %d are allowed", efs.ErrBadInput, len(contentType), MaxType)

@@ -40,10 +40,19 @@ func (fs *FS) Copy(ctx context.Context, from, to string, o CopyOptions) (_ PutRe
 		return PutResult{}, err
 	}
 	if e.Kind != efs.KindDir {
-		return fs.copyFile(ctx, src, dst, &o)
+		return fs.copyLeaf(ctx, src, dst, &o)
 	}
 	o.Cond = Cond{} // met, and about this directory alone
 	return fs.copyTree(ctx, src, dst, e, &o)
+}
+
+// copyLeaf copies what is no directory.
+func (fs *FS) copyLeaf(ctx context.Context, src, dst []string, o *CopyOptions) (PutResult, error) {
+	res, err := fs.copyFile(ctx, src, dst, o)
+	if errors.Is(err, efs.ErrSymlink) {
+		return fs.copySymlink(ctx, src, dst, o)
+	}
+	return res, err
 }
 
 func (fs *FS) copyFile(ctx context.Context, src, dst []string, o *CopyOptions) (PutResult, error) {
@@ -128,7 +137,7 @@ func (fs *FS) copyOne(ctx context.Context, src, dst []string, e *ListEntry, o *C
 	if e.Kind == efs.KindDir {
 		_, _, err = fs.copyDir(ctx, to, e.Entry, o)
 	} else {
-		_, err = fs.copyFile(ctx, from, to, o)
+		_, err = fs.copyLeaf(ctx, from, to, o)
 	}
 	if errors.Is(err, efs.ErrNotFound) {
 		return nil // deleted meanwhile
@@ -139,7 +148,7 @@ func (fs *FS) copyOne(ctx context.Context, src, dst []string, e *ListEntry, o *C
 // copyDir makes a directory like e at dst, or takes the one that is there.
 func (fs *FS) copyDir(ctx context.Context, dst []string, e efs.Entry, o *CopyOptions) (made efs.Entry, created bool, err error) {
 	path := join(dst)
-	made, err = fs.Mkdir(ctx, path, MkdirOptions{Who: o.Who, Parents: true, Meta: e.Meta, Mode: e.Mode})
+	made, err = fs.Mkdir(ctx, path, MkdirOptions{Who: o.Who, Parents: true, Meta: e.Meta, Mode: e.Mode, Modified: time.UnixMicro(e.Modified)})
 	if err == nil {
 		return made, true, nil
 	}

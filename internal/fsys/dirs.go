@@ -20,7 +20,7 @@ func (fs *FS) Mkdir(ctx context.Context, path string, o MkdirOptions) (e efs.Ent
 	if len(segs) == 0 {
 		return efs.Entry{}, fmt.Errorf("%w: the root", efs.ErrExists)
 	}
-	if err := checkMeta("", o.Meta); err != nil {
+	if err := checkAttributes("", o.Meta, o.Mode); err != nil {
 		return efs.Entry{}, err
 	}
 	var made *efs.Entry
@@ -42,6 +42,9 @@ func (fs *FS) Mkdir(ctx context.Context, path string, o MkdirOptions) (e efs.Ent
 		key := t.parents(ctx, s)
 		made = t.newDir(s.name())
 		made.Meta, made.Mode = o.Meta, o.Mode
+		if !o.Modified.IsZero() {
+			made.Modified = o.Modified.UnixMicro()
+		}
 		t.makeDir(ctx, key, made, s.segs)
 		_, err = t.commit(ctx)
 		return err

@@ -75,9 +75,11 @@ func (r *entryReader) entry(e *efs.Entry) {
 			e.Owner = r.text()
 		case 14:
 			e.Mode = uint32(r.uint(math.MaxUint32))
+		case 15:
+			e.Target = r.text()
 		case 16:
 			e.Name = r.text()
-		default: // metadata, symlinks, later versions
+		default: // metadata, later versions
 			r.odd = true
 		}
 	})

@@ -41,7 +41,7 @@ type part struct {
 const openTries = 10
 
 // Open opens the file at path. Nothing deletes its contents before Close.
-// efs.ErrNotFound, efs.ErrIsDir, efs.ErrDamaged.
+// efs.ErrNotFound, efs.ErrIsDir, efs.ErrSymlink, efs.ErrDamaged.
 func (fs *FS) Open(ctx context.Context, path string) (*File, error) {
 	ctx, span := fs.o.Tracer.Step(ctx, "fsys.Open")
 	f, err := fs.openPath(ctx, path, fs.o.Cache)
@@ -65,7 +65,11 @@ func (fs *FS) openPath(ctx context.Context, path string, cache Cache) (*File, er
 			return nil, err
 		}
 		id = s.entry.File
-		if s.entry.Kind != efs.KindFile {
+		switch s.entry.Kind {
+		case efs.KindFile:
+		case efs.KindSymlink:
+			return nil, fmt.Errorf("%w: '%s'", efs.ErrSymlink, s.path())
+		default:
 			return nil, fmt.Errorf("%w: '%s'", efs.ErrIsDir, s.path())
 		}
 		f, err := fs.openCached(ctx, s.entry, cache)

@@ -157,7 +157,8 @@ func (fs *FS) entriesPage(ctx context.Context, dir efs.ID, from string, inclusiv
 			return err
 		}
 		if k := sortKey(e.Name, e.Kind); k > from || inclusive && k == from {
-			best = append(best, listed(e))
+			e.Extents = nil // it leads to the contents
+			best = append(best, e)
 		}
 		if len(best) >= 2*n {
 			top()

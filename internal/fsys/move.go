@@ -66,7 +66,7 @@ func (fs *FS) move(ctx context.Context, src, dst []string, o *MoveOptions, m *un
 		return PutResult{}, err
 	}
 	var anew *resealed
-	if u.id() != s.unit.id() {
+	if u.id() != s.unit.id() && s.entry.Kind == efs.KindFile {
 		if anew, err = fs.reseal(ctx, s.entry, u, d.path()); err != nil {
 			return PutResult{}, err
 		}

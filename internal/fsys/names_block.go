@@ -76,18 +76,12 @@ func cutBytes(b *[]byte) ([]byte, bool) {
 	return v, true
 }
 
-// listed is e as listings have it: without what leads to its contents.
-func listed(e *efs.Entry) *efs.Entry {
-	l := *e
-	l.Extents, l.Digest, l.DigestKind = nil, nil, 0
-	return &l
-}
-
-// encodeListed encodes e as listings have it. Its name is in the key.
+// encodeListed encodes e as listings have it: without what leads to its
+// contents. Its name is in the key.
 func encodeListed(e *efs.Entry) ([]byte, error) {
-	l := listed(e)
-	l.Name = ""
-	b, err := encodeEntry(l)
+	l := *e
+	l.Extents, l.Name = nil, ""
+	b, err := encodeEntry(&l)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a listed entry: %w", err)
 	}
@@ -104,5 +98,12 @@ func decodeListed(it item) (*efs.Entry, error) {
 	if e.Kind == efs.KindDir {
 		e.Name = it.key[:len(it.key)-1]
 	}
+	if e.Kind == efs.KindFile && e.DigestKind == 0 {
+		return nil, errNamesBefore
+	}
 	return e, nil
 }
+
+// errNamesBefore says that names were kept before listings told the digests of
+// files.
+var errNamesBefore = fmt.Errorf("%w: names without digests", efs.ErrUnsupported)

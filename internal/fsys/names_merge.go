@@ -126,6 +126,11 @@ var errFew = errors.New("few changed names")
 func (fs *FS) mergeNames(ctx context.Context, dir efs.ID) error {
 	fs.work.merging.Lock()
 	defer fs.work.merging.Unlock()
+	if fs.work.outdated(dir) {
+		if err := fs.dropNames(ctx, dir); err != nil {
+			return err
+		}
+	}
 	root, _, err := fs.namesRoot(ctx, dir)
 	if err == nil && root == nil {
 		if err = fs.beginNames(ctx, dir); err == nil {
@@ -150,6 +155,19 @@ func (fs *FS) mergeNames(ctx context.Context, dir efs.ID) error {
 		}
 	}
 	return err
+}
+
+// renew asks that the names of a directory be made anew, as they are of an
+// earlier form.
+func (w *work) renew(dir efs.ID) {
+	w.before.Store(dir, struct{}{})
+	w.merge.add(dir)
+}
+
+// outdated reports, once, whether renew was asked for a directory.
+func (w *work) outdated(dir efs.ID) bool {
+	_, was := w.before.LoadAndDelete(dir)
+	return was
 }
 
 // beginNames makes the root record of a directory that is large. From then on

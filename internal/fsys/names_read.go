@@ -45,6 +45,10 @@ func (fs *FS) tryNames(ctx context.Context, dir efs.ID, from string, inclusive b
 		if now[0].Version != version {
 			continue
 		}
+		if errors.Is(err, errNamesBefore) {
+			fs.work.renew(dir)
+			return nil, false, nil
+		}
 		return page, err == nil, err
 	}
 	return nil, false, errBusy

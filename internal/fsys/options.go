@@ -114,7 +114,7 @@ type PutOptions struct {
 	SHA256   []byte            // expected digest of the body; nil: not checked
 	Size     int64             // expected length of the body; -1: unknown
 	Modified time.Time         // zero: now
-	Mode     uint32
+	Mode     uint32            // POSIX permission bits; 0: none are kept
 }
 
 // PutResult tells what a store came to.
@@ -150,8 +150,7 @@ const (
 )
 
 // ListEntry is an entry with its path relative to the listed directory,
-// without a trailing slash. What leads to its contents, and the digest of
-// those, is left out.
+// without a trailing slash. What leads to its contents is left out.
 type ListEntry struct {
 	Path string
 	efs.Entry
@@ -160,9 +159,10 @@ type ListEntry struct {
 // MkdirOptions is for Mkdir.
 type MkdirOptions struct {
 	Who
-	Parents bool // make missing parents too; else efs.ErrNotFound
-	Meta    map[string]string
-	Mode    uint32
+	Parents  bool // make missing parents too; else efs.ErrNotFound
+	Meta     map[string]string
+	Mode     uint32    // 0: none is kept
+	Modified time.Time // zero: now
 }
 
 // RemoveOptions is for Remove.
@@ -193,7 +193,7 @@ type PatchOptions struct {
 	Type     *string
 	Meta     map[string]*string // merged; a nil value takes the key away
 	Modified *time.Time
-	Mode     *uint32
+	Mode     *uint32 // 0 takes it away
 }
 
 // FsckOptions is for Fsck.

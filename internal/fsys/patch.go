@@ -27,7 +27,7 @@ func (fs *FS) Patch(ctx context.Context, path string, o PatchOptions) (_ efs.Ent
 			return err
 		}
 		after = o.apply(*s.entry)
-		if err := checkMeta(after.Type, after.Meta); err != nil {
+		if err := checkAttributes(after.Type, after.Meta, after.Mode); err != nil {
 			return err
 		}
 		t := fs.begin(o.Who)

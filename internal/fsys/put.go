@@ -24,7 +24,7 @@ func (fs *FS) Put(ctx context.Context, path string, body io.Reader, o PutOptions
 	if err != nil {
 		return PutResult{}, err
 	}
-	if err := checkMeta(o.Type, o.Meta); err != nil {
+	if err := checkAttributes(o.Type, o.Meta, o.Mode); err != nil {
 		return PutResult{}, err
 	}
 	if err := fs.ready(); err != nil {

@@ -167,7 +167,7 @@ func (t *txn) relocate(r *relocation) {
 		t.t.Release = append(t.t.Release, efs.Release{Content: s.old.Content, Inline: s.old.Inline})
 	}
 	t.putIn(r.unit, efs.SpaceEntries, key[:], &e)
-	if r.convert && e.Kind == efs.KindFile {
+	if r.convert && e.Kind != efs.KindDir {
 		t.putIn(r.unit, efs.SpaceFiles, e.File[:], key[:])
 	}
 	t.rewrite(r.entry, key[:], r.version)

@@ -74,7 +74,8 @@ func (fs *FS) named(ctx context.Context, dir efs.ID, names []string) (found []*e
 			if e.Name != names[i] {
 				return nil, fmt.Errorf("%w: entry of another name", efs.ErrDamaged)
 			}
-			found = append(found, listed(e))
+			e.Extents = nil
+			found = append(found, e)
 		}
 	}
 	return found, nil

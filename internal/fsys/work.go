@@ -33,6 +33,7 @@ type work struct {
 	begun  chan struct{} // closed when the blobs of the last run have been settled
 	flush  dirQueue      // large directories with many changed names
 	merge  dirQueue      // directories that may have become large, or have many runs of names
+	before sync.Map      // ids of large directories whose names are of an earlier form
 
 	count kicked // users are to be counted
 

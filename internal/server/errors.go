@@ -28,6 +28,8 @@ func writeProblem(err error) error {
 		return notDirectory.from(err, "Part of the path is a file. Choose another path.")
 	case errors.Is(err, efs.ErrIsDir):
 		return isDirectory.from(err, "The path names a directory. Name a file in it; to remove it, end the path in a slash.")
+	case errors.Is(err, efs.ErrSymlink):
+		return isSymlink.from(err, "A symbolic link has no contents. HEAD tells its target in EFS-Target; read what that names, if it is here.")
 	case errors.Is(err, efs.ErrNotEmpty):
 		return notEmpty.from(err, "Remove what is in the directory first, or add ?recursive=true.")
 	case errors.Is(err, efs.ErrBadPath):

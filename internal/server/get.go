@@ -57,10 +57,11 @@ func (x *exchange) head(t target) error {
 	if err != nil {
 		return readProblem(err)
 	}
+	x.object = e.File
 	if e.Kind == efs.KindDir {
+		x.describeDir(&e)
 		return x.toDirectory()
 	}
-	x.object = e.File
 	v, err := judgeRead(x.r.Header, e.ETag, modified(&e))
 	if err != nil || v != goOn {
 		return x.verdict(v, err, &e)
@@ -106,7 +107,11 @@ const (
 func (x *exchange) describe(e *efs.Entry) {
 	h := x.Header()
 	x.set("Etag", quoted(e.ETag))
-	x.set("Content-Type", typeOf(e))
+	if e.Kind == efs.KindSymlink {
+		x.describeSymlink(e)
+	} else {
+		x.set("Content-Type", typeOf(e))
+	}
 	x.set("Last-Modified", modified(e).Format(http.TimeFormat))
 	x.set("Efs-Modified", modified(e).Format(time.RFC3339Nano)) // to the microsecond, which no HTTP date says
 	x.set("Efs-Version", strconv.FormatUint(e.Version, 10))
@@ -116,6 +121,9 @@ func (x *exchange) describe(e *efs.Entry) {
 	h["Content-Security-Policy"] = contentSecurity
 	if e.DigestKind == efs.DigestFull {
 		x.set("Repr-Digest", formatDigest(e.Digest))
+	}
+	if e.Mode != 0 {
+		x.set("Efs-Mode", formatMode(e.Mode))
 	}
 	setMeta(h, e.Meta)
 }

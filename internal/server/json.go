@@ -34,8 +34,10 @@ func appendStored(b []byte, path string, e *efs.Entry) []byte {
 	return append(b, '}', '\n')
 }
 
-// appendEntry writes an entry of a listing under its name.
-func appendEntry(b []byte, name string, e *efs.Entry) []byte {
+// appendEntry writes an entry of a listing under its name: with what belongs to
+// its contents, which are its digest, its target and its metadata, for those who
+// may read them.
+func appendEntry(b []byte, name string, e *efs.Entry, read bool) []byte {
 	b = append(b, `{"name":`...)
 	b = appendString(b, name)
 	b = append(b, `,"kind":"`...)
@@ -50,7 +52,39 @@ func appendEntry(b []byte, name string, e *efs.Entry) []byte {
 		b = append(b, `,"type":`...)
 		b = appendString(b, typeOf(e))
 	}
+	b = append(b, `,"created":"`...)
+	b = time.UnixMicro(e.Created).UTC().AppendFormat(b, time.RFC3339Nano)
+	b = append(b, '"')
+	if e.Mode != 0 {
+		b = append(b, `,"mode":"`...)
+		b = appendMode(b, e.Mode)
+		b = append(b, '"')
+	}
+	if read {
+		b = appendContents(b, e)
+	}
 	return append(b, '}')
+}
+
+// appendContents writes what an entry tells of its contents.
+func appendContents(b []byte, e *efs.Entry) []byte {
+	if e.DigestKind == efs.DigestFull {
+		b = append(b, `,"sha256":"`...)
+		b = hex.AppendEncode(b, e.Digest)
+		b = append(b, '"')
+	}
+	if e.Kind == efs.KindSymlink {
+		b = append(b, `,"target":`...)
+		b = appendString(b, e.Target)
+	}
+	if len(e.Meta) > 0 {
+		meta, err := json.Marshal(e.Meta)
+		if err != nil {
+			panic("server: JSON of metadata: " + err.Error()) // strings cannot fail
+		}
+		b = append(append(b, `,"meta":`...), meta...)
+	}
+	return b
 }
 
 // appendString writes a JSON string. Names are mostly plain; the others are

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/fsys"
 )
 
@@ -40,12 +41,13 @@ func (x *exchange) list(t target) error {
 	if lines {
 		return x.sendLines(t, o, entries, next, limited)
 	}
-	b := append(make([]byte, 0, 64+160*len(entries)), `{"entries":[`...)
+	reads := x.readsIn(t)
+	b := append(make([]byte, 0, 64+288*len(entries)), `{"entries":[`...)
 	for i := range entries {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendEntry(b, entries[i].Path, &entries[i].Entry)
+		b = appendEntry(b, entries[i].Path, &entries[i].Entry, reads(entries[i].Path))
 	}
 	b = append(b, `],"next":`...)
 	if next == "" {
@@ -68,10 +70,11 @@ func (x *exchange) sendLines(t target, o fsys.ListOptions, entries []fsys.ListEn
 		return nil
 	}
 	var b []byte
+	reads := x.readsIn(t)
 	for {
 		b = b[:0]
 		for i := range entries {
-			b = append(appendEntry(b, entries[i].Path, &entries[i].Entry), '\n')
+			b = append(appendEntry(b, entries[i].Path, &entries[i].Entry, reads(entries[i].Path)), '\n')
 		}
 		if _, err := x.Write(b); err != nil {
 			return err
@@ -85,6 +88,15 @@ func (x *exchange) sendLines(t target, o fsys.ListOptions, entries []fsys.ListEn
 			return writeProblem(err)
 		}
 	}
+}
+
+// readsIn tells of which entries of a directory, by their paths in it, the
+// caller may read what is in them.
+func (x *exchange) readsIn(t target) func(path string) bool {
+	if x.rights.May(access.Read, t.path) {
+		return func(string) bool { return true } // and all below
+	}
+	return func(path string) bool { return x.rights.May(access.Read, strings.Trim(t.path+"/"+path, "/")) }
 }
 
 var linesType = []string{"application/x-ndjson"}

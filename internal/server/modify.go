@@ -78,7 +78,18 @@ func (x *exchange) mkcol(t target) error {
 	if t.path == "" {
 		return exists.with("The root exists always.")
 	}
-	e, err := x.fs.Mkdir(x.r.Context(), t.path, fsys.MkdirOptions{Who: x.by(), Parents: true})
+	o := fsys.MkdirOptions{Who: x.by(), Parents: true}
+	var err error
+	if o.Meta, err = x.s.limits.metadata(x.r.Header); err != nil {
+		return err
+	}
+	if o.Modified, err = modifiedHeader(x.r.Header); err != nil {
+		return err
+	}
+	if o.Mode, err = modeHeader(x.r.Header); err != nil {
+		return err
+	}
+	e, err := x.fs.Mkdir(x.r.Context(), t.path, o)
 	if err != nil {
 		return writeProblem(err)
 	}

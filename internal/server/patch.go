@@ -15,6 +15,7 @@ type patchDoc struct {
 	Type     optional[string]             `json:"type"`
 	Meta     optional[map[string]*string] `json:"meta"`
 	Modified optional[time.Time]          `json:"modified"`
+	Mode     optional[string]             `json:"mode"`
 }
 
 // optional tells an absent member from null from a value.
@@ -33,7 +34,7 @@ func (o *optional[T]) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &o.value)
 }
 
-// patch changes the type, the metadata or the time of an entry, not its
+// patch changes the type, the metadata, the time or the mode of an entry, not its
 // contents.
 func (x *exchange) patch(t target) error {
 	if err := x.query().done(); err != nil {
@@ -88,6 +89,16 @@ func (d *patchDoc) scalars(o *fsys.PatchOptions) error {
 			return badJSON.with("modified must be a time such as 2026-01-31T12:00:00Z. It cannot be taken away.")
 		}
 		o.Modified = &d.Modified.value
+	}
+	if d.Mode.given {
+		mode := uint32(0)
+		if !d.Mode.null {
+			var ok bool
+			if mode, ok = parseMode(d.Mode.value); !ok {
+				return badJSON.with(`mode must be permission bits in octal, such as "0644", from 0001 to 7777, or null.`)
+			}
+		}
+		o.Mode = &mode
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ type document struct {
 func (p *problem) send(x *exchange) {
 	h := x.Header()
 	for _, name := range []string{"Content-Length", "Content-Type", "Content-Range", "Etag", "Last-Modified",
-		"Repr-Digest", "Efs-Modified", "Efs-Version", "Accept-Ranges", "Content-Security-Policy", "Location"} {
+		"Repr-Digest", "Efs-Modified", "Efs-Version", "Efs-Mode", "Efs-Kind", "Efs-Target", "Accept-Ranges", "Content-Security-Policy", "Location"} {
 		h.Del(name)
 	}
 	deleteMeta(h)

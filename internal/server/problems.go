@@ -66,6 +66,7 @@ var (
 	exists           = kind("exists", http.StatusConflict, "There is something at this path already")
 	notDirectory     = kind("not-a-directory", http.StatusConflict, "A file stands where a directory is needed")
 	isDirectory      = kind("is-a-directory", http.StatusConflict, "A directory stands where a file is needed")
+	isSymlink        = kind("symlink", http.StatusConflict, "A symbolic link stands where a file is needed")
 	notEmpty         = kind("not-empty", http.StatusConflict, "The directory is not empty")
 	intoItself       = kind("into-itself", http.StatusConflict, "A directory cannot be put into itself")
 	logTruncated     = kind("log-truncated", http.StatusGone, "The change log no longer reaches back so far")

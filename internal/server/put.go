@@ -25,6 +25,9 @@ func (x *exchange) put(t target) error {
 	if err != nil {
 		return err
 	}
+	if h, link := x.r.Header[targetHeader]; link {
+		return x.putSymlink(t, h, o)
+	}
 	leave, err := x.enterUpload()
 	if err != nil {
 		return err
@@ -66,6 +69,9 @@ func (x *exchange) putOptions(t target) (o fsys.PutOptions, err error) {
 		return o, err
 	}
 	if o.Modified, err = modifiedHeader(h); err != nil {
+		return o, err
+	}
+	if o.Mode, err = modeHeader(h); err != nil {
 		return o, err
 	}
 	o.Cond, err = x.writeCond(t.path)

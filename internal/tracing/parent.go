@@ -25,7 +25,7 @@ var kinds = []struct {
 	word string
 }{
 	{efs.ErrNotFound, "not-found"}, {efs.ErrExists, "exists"}, {efs.ErrPrecondition, "precondition"},
-	{efs.ErrConflict, "conflict"}, {efs.ErrNotDir, "not-a-directory"}, {efs.ErrIsDir, "is-a-directory"},
+	{efs.ErrConflict, "conflict"}, {efs.ErrNotDir, "not-a-directory"}, {efs.ErrIsDir, "is-a-directory"}, {efs.ErrSymlink, "symlink"},
 	{efs.ErrNotEmpty, "not-empty"}, {efs.ErrBadPath, "bad-path"}, {efs.ErrBadInput, "bad-input"},
 	{efs.ErrDigest, "digest"}, {efs.ErrQuota, "quota"}, {efs.ErrNoSpace, "no-space"},
 	{efs.ErrLogTruncated, "log-truncated"}, {efs.ErrStopped, "stopped"}, {efs.ErrDamaged, "damaged"},

@@ -138,7 +138,7 @@ func (r *run) makeDir(ctx context.Context, it Item) error {
 	if r.filled[to.String()+"/"] || strings.Trim(to.Path, "/") == "" {
 		return nil
 	}
-	err := to.Client.Mkdir(ctx, to.Path)
+	err := to.Client.Mkdir(ctx, to.Path, client.MkdirOptions{})
 	if errors.Is(err, client.ErrExists) {
 		if have, serr := to.stat(ctx); serr == nil && have.dir {
 			return nil

@@ -88,7 +88,7 @@ func work(ctx context.Context, c *client.Client, l *kit.Ledger) (failures int) {
 		}
 	}
 	steps = append(steps,
-		func() error { return c.Mkdir(ctx, "/empty") },
+		func() error { return c.Mkdir(ctx, "/empty", client.MkdirOptions{}) },
 		func() error { return remove("/a/1") },
 		func() error { return put("/a/1") },
 		func() error { return remove("/b/deep/er/2") },
