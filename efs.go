@@ -499,6 +499,13 @@ type Index interface {
 	// Head returns the last committed head.
 	Head(ctx context.Context) (Head, error)
 
+	// Follow has f told of all that is committed from now on, after it is
+	// durable, in order and once, and returns the head that this goes on from.
+	// f is not to block: commits wait for it. After stop has returned it is not
+	// told of anything any more, nor after Close. ErrExists if there is a
+	// follower already.
+	Follow(f IndexFollower) (head Head, stop func(), err error)
+
 	// Stats describes size and work, for metrics.
 	Stats() IndexStats
 
@@ -507,6 +514,18 @@ type Index interface {
 
 	// Close waits for commits under way and releases the store.
 	Close() error
+}
+
+// IndexFollower is told what an index commits: of each commit its parts in
+// their order, and then its end. It is called by one goroutine at a time. What
+// it is passed it may not keep.
+type IndexFollower interface {
+	Put(k Key, version uint64, sealed []byte)
+	Delete(k Key)
+	Queue(r Release)   // a content was dropped
+	Unqueue(r Release) // it is gone; Revision and Content tell which
+	// Committed ends what led from revision before to head.
+	Committed(before uint64, head Head)
 }
 
 // IndexStats counts since the index was opened, except sizes.

@@ -108,6 +108,7 @@ func (x *Index) run() {
 		for _, r := range batch {
 			r.done <- struct{}{}
 		}
+		x.tell()
 		clear(batch)
 	}
 }
@@ -274,7 +275,7 @@ func (x *Index) logged(batch []*request) error {
 		after:  p.head.Revision,
 		ops:    p.op - ops,
 	})
-	end := align(g.used)
+	end, effects := align(g.used), g.data[from+recordHeader:g.used]
 	clear(g.data[g.used:end])
 	g.used = end
 	if written, err := x.log.append(g.segment, g.data[from:end], from); err != nil {
@@ -290,6 +291,7 @@ func (x *Index) logged(batch []*request) error {
 	g.pending.Store(int64(g.used))
 	x.show(p)
 	x.publish(p)
+	x.untold.ops = effects
 	x.watch()
 	return nil
 }
@@ -402,6 +404,8 @@ func (x *Index) try(batch []*request, givesBack bool) error {
 	if err == nil {
 		x.followed(g)
 		x.publish(p)
+		x.untold.ops = g.data[:g.used]
+		x.tell() // while there is that memory
 	}
 	return err
 }
@@ -418,6 +422,9 @@ func (x *Index) publish(p *pass) {
 	x.batches[min(bits.Len(uint(max(p.txns, 1)-1)), len(x.batches)-1)].Add(1)
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.follower != nil && p.txns > 0 {
+		x.untold = told{by: x.follower, before: x.head.Revision, head: p.head}
+	}
 	if p.head.Seq != x.head.Seq {
 		close(x.changed)
 		x.changed = make(chan struct{})

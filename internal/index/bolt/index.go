@@ -82,6 +82,8 @@ type Index struct {
 	head    efs.Head      // of the last commit
 	changed chan struct{} // closed by the next commit with changes
 
+	follower *following // nil: none
+
 	gate    sync.Mutex    // guards what follows; held for moments only
 	store   *store        // the file
 	gens    []*generation // what the file may not have yet, newest first
@@ -91,12 +93,15 @@ type Index struct {
 	full    bool          // the file has no room for the oldest of gens
 
 	// The committer's.
-	log        *wal
-	active     *generation // the first of gens, or none
-	op         uint64      // the last operation
-	want       int64       // how long the next segment should be
-	quiet      *time.Timer
-	watched    bool // the timer runs
+	log     *wal
+	active  *generation // the first of gens, or none
+	op      uint64      // the last operation
+	want    int64       // how long the next segment should be
+	quiet   *time.Timer
+	watched bool // the timer runs
+	untold  told // confirmed, and the follower does not know yet
+
+	telling    sync.Mutex // held while the follower is told
 	lastCommit time.Time
 
 	writer  sync.Mutex       // held by whoever writes to the file
