@@ -139,6 +139,16 @@ func sealStore(w io.Writer, tx *bolt.Tx, root efs.ID, kek seal.KEK, rec copyReco
 
 // openBackup writes the key store that src holds to the file at path.
 func openBackup(path string, src io.Reader, root efs.ID, kek seal.KEK) (c Copy, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return readBackup(f, src, root, kek)
+}
+
+// readBackup writes the key store that src holds to w.
+func readBackup(w io.Writer, src io.Reader, root efs.ID, kek seal.KEK) (c Copy, err error) {
 	find := func(id [16]byte) (seal.KEK, error) {
 		if id != kek.ID() {
 			return nil, fmt.Errorf("%w: sealed under another key", seal.ErrNoKey)
@@ -153,12 +163,7 @@ func openBackup(path string, src io.Reader, root efs.ID, kek seal.KEK) (c Copy, 
 	if r.Header().FS != root {
 		return c, fmt.Errorf("%w: it is of the root %s", efs.ErrWrongKey, efs.ID(r.Header().FS))
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return c, err
-	}
-	_, err = io.Copy(f, r)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if _, err = io.Copy(w, r); err != nil {
 		return c, err
 	}
 	about := r.Recovery()

@@ -99,6 +99,13 @@ func (k *Keys) commit(ctx context.Context, s *keyset, m *manifest, records map[e
 	if err := next.verify(ctx); err != nil {
 		return err
 	}
+	recovery, err := k.planRecovery(ctx, next)
+	if err == nil {
+		err = recovery.sealMissing(ctx, next)
+	}
+	if err != nil {
+		return err
+	}
 	doomed := s.without(next)
 	err = k.ring.store.update(func(tx *bolt.Tx) error {
 		if !bytes.Equal(tx.Bucket(bucketFS).Get(k.fs[:]), s.stored()) {
@@ -108,6 +115,9 @@ func (k *Keys) commit(ctx context.Context, s *keyset, m *manifest, records map[e
 			if err := also(tx, next); err != nil {
 				return err
 			}
+		}
+		if err := recovery.store(tx, k.fs); err != nil {
+			return err
 		}
 		for _, l := range doomed {
 			id := l.record().ID
@@ -129,7 +139,7 @@ func (k *Keys) commit(ctx context.Context, s *keyset, m *manifest, records map[e
 		l.destroy(fmt.Errorf("%w: %s was replaced or destroyed", efs.ErrForgotten, l.record()))
 	}
 	k.changed()
-	if len(doomed) == 0 && also == nil {
+	if len(doomed) == 0 && len(recovery.doomed) == 0 && also == nil {
 		return nil // nothing was destroyed
 	}
 	return k.ring.store.finishScrub()

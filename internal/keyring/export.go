@@ -17,6 +17,8 @@ import (
 const (
 	ExportKeys = "aes.key"       // epoch keys
 	ExportSalt = "filename-salt" // root secrets
+
+	ExportRecovery = "recovery.sealed" // both, sealed to the recovery recipient, where there is one
 )
 
 const maxExport = 16 << 20 // bytes
@@ -35,7 +37,10 @@ type exportDoc struct {
 	FS     efs.ID      `json:"fs"`
 	Name   string      `json:"name"`
 	Split  string      `json:"split,omitempty"` // how root secrets make the root key: "xor", or concatenated
-	Keys   []exportKey `json:"keys"`
+	Keys   []exportKey `json:"keys,omitempty"`
+
+	Recipient string   `json:"recipient,omitempty"` // of recovery.sealed
+	Items     [][]byte `json:"items,omitempty"`     // as they stand in the key store
 }
 
 type exportKey struct {
@@ -58,10 +63,14 @@ type exportKey struct {
 func (k *Keys) Export(systemDir string) error {
 	k.exporting.Lock() // else one that began before a change could end after it
 	defer k.exporting.Unlock()
-	for _, name := range []string{ExportKeys, ExportSalt} {
+	for _, name := range []string{ExportKeys, ExportSalt, ExportRecovery} {
+		path := filepath.Join(systemDir, name)
 		b, err := k.export(name)
-		if err == nil {
-			err = replace(filepath.Join(systemDir, name), b)
+		switch {
+		case err == nil && b == nil:
+			err = removeOverwritten(path)
+		case err == nil:
+			err = replace(path, b)
 		}
 		if err != nil {
 			return fmt.Errorf("exporting %s: %w", name, err)
@@ -96,7 +105,7 @@ func replace(path string, b []byte) error {
 // copies are never used, whatever they hold.
 func (k *Keys) CheckExport(systemDir string) error {
 	var problems []error
-	for _, name := range []string{ExportKeys, ExportSalt} {
+	for _, name := range []string{ExportKeys, ExportSalt, ExportRecovery} {
 		path := filepath.Join(systemDir, name)
 		if what := k.misfit(path, name); what != "" {
 			problems = append(problems, fmt.Errorf("%w: %s %s; the server does not use it", efs.ErrDamaged, path, what))
@@ -109,6 +118,9 @@ func (k *Keys) CheckExport(systemDir string) error {
 func (k *Keys) misfit(path, name string) string {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if want, err := k.export(name); err == nil && want == nil {
+			return ""
+		}
 		return "is missing"
 	}
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxExport {
@@ -135,7 +147,11 @@ func (k *Keys) misfit(path, name string) string {
 	return "differs from the key store"
 }
 
+// export returns what a copy holds; nil: it is not to be there.
 func (k *Keys) export(name string) ([]byte, error) {
+	if name == ExportRecovery {
+		return k.exportRecovery()
+	}
 	s := k.set()
 	keys := s.roots
 	if name == ExportKeys {
@@ -151,6 +167,23 @@ func (k *Keys) export(name string) ([]byte, error) {
 	for _, l := range keys {
 		r := l.record()
 		doc.Keys = append(doc.Keys, exportKey{r.ID, r.Kind, r.State, r.Provider, r.Master, r.Purpose, r.Stage, r.Epoch, r.Created, r.Wrapped})
+	}
+	b, err := json.MarshalIndent(doc, "", "  ")
+	return append(b, '\n'), err
+}
+
+func (k *Keys) exportRecovery() ([]byte, error) {
+	recipient := k.Recovery()
+	if recipient == "" {
+		return nil, nil
+	}
+	stored, err := k.ring.recoveryItems(k.fs)
+	if err != nil {
+		return nil, err
+	}
+	doc := exportDoc{EFS: ExportRecovery, Format: exportFormat, FS: k.FS(), Name: k.Name(), Recipient: recipient}
+	for _, item := range stored {
+		doc.Items = append(doc.Items, item.value)
 	}
 	b, err := json.MarshalIndent(doc, "", "  ")
 	return append(b, '\n'), err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/secret"
+	"github.com/efs-project/efs/seal"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -24,8 +26,11 @@ type Options struct {
 	OutageGrace time.Duration
 	// KMSTimeout bounds one call of a KMS. 0: ten seconds.
 	KMSTimeout time.Duration
-	Logger     *slog.Logger     // nil: none
-	Clock      func() time.Time // nil: time.Now
+	// Recovery is the private half of a recovery recipient: keys that were
+	// sealed to it are not asked of their KMS. For recovery without one.
+	Recovery seal.Identity
+	Logger   *slog.Logger     // nil: none
+	Clock    func() time.Time // nil: time.Now
 }
 
 const (
@@ -44,6 +49,9 @@ type Keyring struct {
 	mu      sync.Mutex
 	open    map[efs.ID]*Keys
 
+	recovery  seal.Identity
+	recovered sync.Map // with it: efs.ID → *secret.Key
+
 	stop    context.CancelFunc
 	stopped context.Context
 	work    sync.WaitGroup
@@ -57,7 +65,12 @@ func Open(path string, kms map[string]efs.KMS, opts Options) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the key store: %w", err)
 	}
-	r := &Keyring{store: s, kms: maps.Clone(kms), log: opts.Logger, open: map[efs.ID]*Keys{}}
+	return newKeyring(s, kms, opts), nil
+}
+
+func newKeyring(s *store, kms map[string]efs.KMS, opts Options) *Keyring {
+	r := &Keyring{store: s, kms: maps.Clone(kms), log: opts.Logger, open: map[efs.ID]*Keys{},
+		recovery: opts.Recovery}
 	r.life = lifetimes{ttl: opts.KeyTTL, grace: opts.OutageGrace, timeout: opts.KMSTimeout, now: opts.Clock, counts: new(counts)}
 	if r.life.ttl <= 0 {
 		r.life.ttl = defaultTTL
@@ -73,7 +86,7 @@ func Open(path string, kms map[string]efs.KMS, opts Options) (*Keyring, error) {
 	}
 	r.stopped, r.stop = context.WithCancel(context.Background())
 	r.work.Go(r.sweeper)
-	return r, nil
+	return r
 }
 
 // Keys returns the keys of a file system, after unwrapping its root secrets
@@ -143,11 +156,17 @@ func (r *Keyring) load(fs efs.ID) (*Keys, error) {
 		return nil, fmt.Errorf("%w: %s holds no keys of it: put back the keys.db that belongs to this root, or take them from a copy: efsctl restore-keys FILE",
 			efs.ErrNotFound, r.store.path)
 	}
+	if err := r.recoverStored(fs); err != nil {
+		return nil, err
+	}
 	return r.assemble(fs, stored, records)
 }
 
 // unwrap asks the KMS of a record.
 func (r *Keyring) unwrap(ctx context.Context, rec *keyRecord) ([]byte, error) {
+	if key, ok := r.recoveredKey(rec.ID); ok {
+		return key, nil
+	}
 	kms, err := r.provider(rec.Provider)
 	if err != nil {
 		return nil, err
@@ -205,8 +224,11 @@ func dropAll(tx *bolt.Tx, fs efs.ID) error {
 			return err
 		}
 	}
-	for _, name := range [][]byte{bucketKeys, bucketUnits} {
+	for _, name := range [][]byte{bucketKeys, bucketUnits, bucketRecovery} {
 		b := tx.Bucket(name)
+		if b == nil {
+			continue
+		}
 		var doomed [][]byte
 		c := b.Cursor()
 		for k, _ := c.Seek(fs[:]); bytes.HasPrefix(k, fs[:]); k, _ = c.Next() {
@@ -231,6 +253,7 @@ func (r *Keyring) Close() error {
 	}
 	r.open = nil
 	r.mu.Unlock()
+	r.recovered.Range(func(_, key any) bool { key.(*secret.Key).Destroy(); return true })
 	return r.store.close()
 }
 

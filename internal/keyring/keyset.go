@@ -154,9 +154,14 @@ func (s *keyset) root(ctx context.Context, purpose string) ([]byte, error) {
 		return nil, err
 	}
 	defer secret.Wipe(prk)
+	return rootPurpose(prk, purpose), nil
+}
+
+// rootPurpose derives a key for a purpose from the root key.
+func rootPurpose(prk []byte, purpose string) []byte {
 	out := kdf.MAC(prk, []byte(rootLabel+purpose), []byte{1})
 	defer clear(out[:])
-	return slices.Clone(out[:]), nil
+	return slices.Clone(out[:])
 }
 
 // rootKey puts the root secrets of all stages together; the caller wipes it.
@@ -173,16 +178,21 @@ func (s *keyset) rootKey(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if s.manifest.Split == splitConcat { // HKDF-Extract of all of them
-		prk := kdf.MAC(s.manifest.FS[:], secrets, nil)
+	return joinRoot(s.manifest.FS, s.manifest.Split, secrets), nil
+}
+
+// joinRoot makes the root key of the root secrets of all stages, joined.
+func joinRoot(fs efs.ID, how split, secrets []byte) []byte {
+	if how == splitConcat { // HKDF-Extract of all of them
+		prk := kdf.MAC(fs[:], secrets, nil)
 		defer clear(prk[:])
-		return slices.Clone(prk[:]), nil
+		return slices.Clone(prk[:])
 	}
 	prk := make([]byte, secret.Size)
 	for share := range slices.Chunk(secrets, secret.Size) {
 		subtle.XORBytes(prk, prk, share)
 	}
-	return prk, nil
+	return prk
 }
 
 func (s *keyset) all() []*liveKey {

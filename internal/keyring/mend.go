@@ -23,11 +23,16 @@ type wares struct {
 	records   map[efs.ID]keyRecord
 	units     map[efs.ID]*unitRecord
 	anchor    []byte
-	damaged   bool // something could not be read
+	recovery  []storedItem // unproven
+	damaged   bool         // something could not be read
 }
 
 func (r *Keyring) wares(fs efs.ID) (*wares, error) {
 	w := &wares{fs: fs, records: map[efs.ID]keyRecord{}, units: map[efs.ID]*unitRecord{}}
+	var err error
+	if w.recovery, err = r.recoveryItems(fs); err != nil {
+		return nil, err
+	}
 	return w, r.store.view(func(tx *bolt.Tx) error {
 		m, body, sum, err := parseManifest(bytes.Clone(tx.Bucket(bucketFS).Get(fs[:])))
 		if err == nil && m.FS == fs {
@@ -290,7 +295,9 @@ func (f *mending) put(tx *bolt.Tx) error {
 	if anchor == nil {
 		anchor = f.there.anchor
 	}
-	errs := []error{putKeyset(tx, f.next, f.records)}
+	// The recovery recipient's copies of keys; those that do not fit are made
+	// anew by SetRecovery.
+	errs := []error{putKeyset(tx, f.next, f.records), copyItems(tx, f.next, slices.Concat(f.there.recovery, f.here.recovery))}
 	if anchor != nil {
 		errs = append(errs, tx.Bucket(bucketAnchors).Put(fs[:], anchor))
 	}

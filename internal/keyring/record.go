@@ -15,6 +15,10 @@ import (
 // records have nothing to do with each other.
 const recordFormat = 2
 
+// newestFormat is the newest format that is read: manifests with a recovery
+// recipient.
+const newestFormat = 3
+
 // kind is a key's place in the tree. It is also the purpose that its wrap is
 // bound to.
 type kind string
@@ -79,6 +83,8 @@ type manifest struct {
 	Newest  int      `cbor:"6,keyasint"` // number of the epoch that new contents are sealed in
 	Epochs  []epoch  `cbor:"7,keyasint"`
 	Split   split    `cbor:"8,keyasint,omitempty"` // since format 2
+
+	Recovery string `cbor:"9,keyasint,omitempty"` // public key that the keys are sealed to as well; since format 3
 }
 
 // split is how the root key comes from the root secrets of all stages.
@@ -111,6 +117,9 @@ const tagSize = sha256.Size
 
 // seal returns the stored form of m, with its tag under key.
 func (m *manifest) seal(key []byte) ([]byte, error) {
+	if m.Recovery != "" {
+		m.Format = newestFormat
+	}
 	body, err := detcbor.Marshal(m)
 	if err != nil {
 		return nil, err
@@ -151,9 +160,9 @@ func decode(b []byte, into any) error {
 	if err := detcbor.UnmarshalKnown(b, &version); err != nil {
 		return fmt.Errorf("%w: unreadable record", efs.ErrDamaged)
 	}
-	if version.Format > recordFormat {
+	if version.Format > newestFormat {
 		return fmt.Errorf("a record has format %d, this program knows %d: it was written by a newer EFS, start that one",
-			version.Format, recordFormat)
+			version.Format, newestFormat)
 	}
 	if err := detcbor.Unmarshal(b, into); err != nil {
 		return fmt.Errorf("%w: unreadable record", efs.ErrDamaged)

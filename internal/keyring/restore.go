@@ -43,8 +43,7 @@ func (r *Keyring) restore(ctx context.Context, src io.Reader, root efs.ID, kek s
 		return done, backupError(err)
 	}
 	if !r.life.now().Before(done.Copy.Expires) {
-		return done, fmt.Errorf("%w: this backup expired on %s: what was destroyed since it was made is to stay so",
-			efs.ErrRefused, done.Copy.Expires.Format(time.RFC3339))
+		return done, expired(done.Copy)
 	}
 	old, err := openStore(path)
 	if err != nil {

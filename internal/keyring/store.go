@@ -29,7 +29,12 @@ var (
 	metaScrub  = []byte("scrub") // there while destroyed records may lie in free pages
 )
 
-const storeFormat = 2
+// The format of a store is 2 until something is kept in it that a reader of
+// format 2 must not pass over: so the previous release opens what does without.
+const (
+	storeFormat         = 2
+	recoveryStoreFormat = 3 // keys are sealed to a recovery recipient
+)
 
 // store is keys.db. Records that are destroyed must not linger in free pages
 // of the file: scrub rewrites it.
@@ -37,6 +42,9 @@ type store struct {
 	path string
 	mu   sync.RWMutex // held for writing while the file is exchanged
 	db   *bolt.DB     // nil: closed
+
+	copied bool         // of another, in memory: nothing is written
+	done   func() error // gives that memory back
 }
 
 func openStore(path string) (*store, error) {
@@ -59,15 +67,18 @@ func openStore(path string) (*store, error) {
 
 func openBolt(path string) (*bolt.DB, error) {
 	db, err := tryBolt(path)
+	return db, boltError(path, err)
+}
+
+// boltError says what it means that bbolt does not open a file.
+func boltError(path string, err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%w: another process has %s open: stop it first", efs.ErrUnavailable, path)
+		return fmt.Errorf("%w: another process has %s open: stop it first", efs.ErrUnavailable, path)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%w: %s is not a key store: put it back from its backup", efs.ErrDamaged, path)
-	case err != nil:
-		return nil, err
+		return fmt.Errorf("%w: %s is not a key store: put it back from its backup", efs.ErrDamaged, path)
 	}
-	return db, nil
+	return err
 }
 
 // tryBolt opens path. Where bbolt panics over a damaged file, the file is
@@ -94,23 +105,30 @@ func tryBolt(path string) (db *bolt.DB, err error) {
 // and finishes a scrub that was cut off.
 func (s *store) prepare() error {
 	var scrub bool
-	err := s.update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketFS, bucketKeys, bucketUnits, bucketAnchors, bucketCopies} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		meta := tx.Bucket(bucketMeta)
-		scrub = meta.Get(metaScrub) != nil
-		return s.upgrade(meta)
-	})
-	if err != nil {
+	if err := s.makeBuckets(&scrub); err != nil {
 		return err
 	}
 	if scrub {
 		return s.scrub()
 	}
 	return atomicfile.SyncDir(filepath.Dir(s.path))
+}
+
+// makeBuckets makes those that are missing, checks the format, and says
+// whether a scrub is due.
+func (s *store) makeBuckets(scrub *bool) error {
+	return s.update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketFS, bucketKeys, bucketUnits, bucketAnchors, bucketCopies} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		if scrub != nil {
+			*scrub = meta.Get(metaScrub) != nil
+		}
+		return s.upgrade(meta)
+	})
 }
 
 // upgrade brings a store of an older format to the present one. Format 2 adds
@@ -122,13 +140,18 @@ func (s *store) upgrade(meta *bolt.Bucket) error {
 			return fmt.Errorf("%w: %s does not tell its format: put it back from its backup", efs.ErrDamaged, s.path)
 		}
 		switch have := binary.BigEndian.Uint32(format); {
-		case have == storeFormat:
+		case have == storeFormat, have == recoveryStoreFormat:
 			return nil
-		case have > storeFormat, have < 1:
-			return fmt.Errorf("%s has format %d, this program knows %d: it was written by a newer EFS, start that one", s.path, have, storeFormat)
+		case have > recoveryStoreFormat, have < 1:
+			return fmt.Errorf("%s has format %d, this program knows %d: it was written by a newer EFS, start that one", s.path, have, recoveryStoreFormat)
 		}
 	}
 	return meta.Put(metaFormat, binary.BigEndian.AppendUint32(nil, storeFormat))
+}
+
+// useFormat notes that the store needs a reader of a format, from now on.
+func useFormat(tx *bolt.Tx, format uint32) error {
+	return tx.Bucket(bucketMeta).Put(metaFormat, binary.BigEndian.AppendUint32(nil, format))
 }
 
 func (s *store) view(f func(*bolt.Tx) error) error {
@@ -136,6 +159,9 @@ func (s *store) view(f func(*bolt.Tx) error) error {
 }
 
 func (s *store) update(f func(*bolt.Tx) error) error {
+	if s.copied {
+		return fmt.Errorf("%w: %s is open for reading only", efs.ErrRefused, s.path)
+	}
 	return s.run(func(db *bolt.DB) error { return db.Update(f) })
 }
 
@@ -171,6 +197,9 @@ func (s *store) close() error {
 	}
 	err := s.db.Close()
 	s.db = nil
+	if s.done != nil {
+		err = errors.Join(err, s.done())
+	}
 	return err
 }
 

@@ -248,7 +248,7 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 		t.Error("a record of a newer format was taken")
 	}
 	if err := b.store.update(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketMeta).Put(metaFormat, []byte{0, 0, 0, storeFormat + 1})
+		return tx.Bucket(bucketMeta).Put(metaFormat, []byte{0, 0, 0, recoveryStoreFormat + 1})
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -25,44 +25,24 @@ const (
 	MaxBackupLife     = 10 * 365 * 24 * time.Hour
 )
 
-const backupKeyName = "keys-backup"
-
-// backupKey is the server secret that backups of keys.db are sealed under. It
-// outlives a rotation of the starter key.
-type backupKey struct {
-	id  [16]byte
-	key *secret.Key
-}
-
-// ID names the key in the slot of a backup.
-func (k backupKey) ID() [16]byte { return k.id }
-
-// Derive is HKDF-SHA256 of the key.
-func (k backupKey) Derive(salt, info []byte) ([]byte, error) { return k.key.Derive(salt, info) }
-
 var makingBackupKey sync.Mutex // two first backups at once have the same key
 
 // openBackupKey returns the key of the Box, made when it is first needed. Its
 // secret is an id, then the key.
-func openBackupKey(box *starter.Box) (k backupKey, err error) {
+func openBackupKey(box *starter.Box) (k keyring.BackupKey, err error) {
 	makingBackupKey.Lock()
 	defer makingBackupKey.Unlock()
-	b, err := box.Get(backupKeyName)
+	b, err := box.Get(keyring.BackupKeyName)
 	if errors.Is(err, efs.ErrNotFound) {
 		id := efs.NewID()
 		b = append(id[:], session.NewKey()...)
-		err = box.Put(backupKeyName, b)
+		err = box.Put(keyring.BackupKeyName, b)
 	}
 	defer secret.Wipe(b)
 	if err != nil {
 		return k, fmt.Errorf("the key that seals backups of keys: %w", err)
 	}
-	if len(b) != len(k.id)+secret.Size {
-		return k, fmt.Errorf("the key that seals backups of keys: %w", efs.ErrDamaged)
-	}
-	copy(k.id[:], b)
-	k.key, err = secret.NewKey(append(make([]byte, 0, secret.Size), b[len(k.id):]...))
-	return k, err
+	return keyring.NewBackupKey(b)
 }
 
 // BackupKeys writes a sealed, consistent copy of keys.db to the file at path,
@@ -79,7 +59,7 @@ func (n *Node) BackupKeys(_ context.Context, path string, life time.Duration) (c
 	if err != nil {
 		return c, err
 	}
-	defer key.key.Destroy()
+	defer key.Destroy()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return c, fmt.Errorf("%s %w: give another name, nothing is overwritten", path, efs.ErrExists)
@@ -128,7 +108,7 @@ func (n *Node) RestoreKeys(ctx context.Context, path string) (KeysRestored, erro
 	if err != nil {
 		return KeysRestored{}, err
 	}
-	defer key.key.Destroy()
+	defer key.Destroy()
 	f, err := os.Open(path)
 	if err != nil {
 		return KeysRestored{}, fmt.Errorf("restoring keys: %w", err)
