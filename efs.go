@@ -412,7 +412,7 @@ type Head struct {
 }
 
 // HeadSealer links changes and seals heads with keys that engines never see.
-// It is called by one goroutine at a time and must not block.
+// It must not block, and is safe for concurrent use.
 type HeadSealer interface {
 	// Link is keyed: HMAC-SHA-256(chain key, prev ‖ seq ‖ sealed).
 	Link(prev [32]byte, seq uint64, sealed []byte) [32]byte
@@ -506,6 +506,12 @@ type Index interface {
 	// follower already.
 	Follow(f IndexFollower) (head Head, stop func(), err error)
 
+	// Snapshot returns the index as of one commit, the last one or a later
+	// one, for readers that take their time: however long it lives, it neither
+	// makes the index grow nor keeps it from being compacted. ErrNoSpace where
+	// the store has no room for it. It may outlive the index.
+	Snapshot(ctx context.Context) (IndexSnapshot, error)
+
 	// Stats describes size and work, for metrics.
 	Stats() IndexStats
 
@@ -526,6 +532,22 @@ type IndexFollower interface {
 	Unqueue(r Release) // it is gone; Revision and Content tell which
 	// Committed ends what led from revision before to head.
 	Committed(before uint64, head Head)
+}
+
+// IndexSnapshot is an index as of one commit. Its methods are safe for
+// concurrent use, until Close.
+type IndexSnapshot interface {
+	// Head is the head of that commit.
+	Head() Head
+	// Get and Scan are those of Index, as of that commit.
+	Get(ctx context.Context, keys ...Key) ([]Record, error)
+	Scan(ctx context.Context, space Space, prefix, after []byte, limit int) ([]Record, error)
+	// Queued returns the release queue, page by page, as Index does.
+	Queued(ctx context.Context, after Release, limit int) ([]Release, error)
+	// Usage returns what an account had in use.
+	Usage(ctx context.Context, account ID) (Usage, error)
+	// Close gives up what the snapshot occupies. Later calls return nil.
+	Close() error
 }
 
 // IndexStats counts since the index was opened, except sizes.

@@ -22,6 +22,8 @@ type File struct {
 	parts []part // in the order of the entry's extents
 	close sync.Once
 
+	alsoPinned *FS // that deletes contents, where fs reads a snapshot of it
+
 	one [1]part    // what parts lies in, with one extent as is usual
 	key [1]efs.Key // of the content that is being opened
 }
@@ -342,6 +344,9 @@ func (f *File) Close() error {
 			}
 		}
 		f.fs.contents.unpin(f.entry.Extents)
+		if f.alsoPinned != nil {
+			f.alsoPinned.contents.unpin(f.entry.Extents)
+		}
 	})
 	return err
 }

@@ -90,6 +90,16 @@ func (w *work) stop() bool {
 	return was
 }
 
+// goUnlessClosed runs fn, for which stop waits, unless the work has ended.
+func (w *work) goUnlessClosed(fn func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.wg.Go(fn)
+	}
+	return !w.ended
+}
+
 func (w *work) closed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -29,7 +29,8 @@ type Options struct {
 	CompactAbove int64
 	// Fault, in tests, is asked before each step that changes the volume
 	// ("grow", "sync", "commit", "flush", "log create", "log write",
-	// "log sync", "log revoke", "compact", "copy", "switch", "switched"); an
+	// "log sync", "log revoke", "compact", "copy", "switch", "switched",
+	// "snapshot"); an
 	// error takes the step's place.
 	Fault func(step string) error
 }
@@ -121,6 +122,8 @@ type Index struct {
 	// caught by that, and nobody waits for them.
 	wedged chan struct{}
 	wedge  sync.Once
+
+	imaging sync.Mutex // held by who makes a file for a snapshot
 
 	compactAbove  int64 // free bytes
 	compactor     sync.Mutex

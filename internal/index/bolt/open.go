@@ -134,7 +134,7 @@ func Open(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (x *Index
 	if err != nil {
 		return nil, err
 	}
-	if err = errors.Join(removeIfThere(compactPath(path)), log.settle(gens)); err != nil {
+	if err = errors.Join(removeIfThere(compactPath(path)), removeIfThere(snapshotPath(path)), log.settle(gens)); err != nil {
 		return nil, err
 	}
 	room, err := openRoom(file, used, opts)

@@ -13,22 +13,23 @@ import (
 
 // Get returns the records under keys; see efs.Index.
 func (x *Index) Get(ctx context.Context, keys ...efs.Key) ([]efs.Record, error) {
+	var records []efs.Record
+	err := x.view(ctx, func(s *snapshot) (err error) { records, err = s.records(keys); return err })
+	return records, err
+}
+
+// records returns those under keys, in memory of their own.
+func (s *snapshot) records(keys []efs.Key) ([]efs.Record, error) {
 	for _, k := range keys {
 		if err := checkKey(k, false); err != nil {
 			return nil, err
 		}
 	}
 	records := make([]efs.Record, len(keys))
-	err := x.view(ctx, func(s *snapshot) error {
-		for i, k := range keys {
-			records[i] = record(k.Bytes, s.get(byte(k.Space), k.Bytes))
-		}
-		own(records)
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	for i, k := range keys {
+		records[i] = record(k.Bytes, s.get(byte(k.Space), k.Bytes))
 	}
+	own(records)
 	return records, nil
 }
 
@@ -59,29 +60,28 @@ func own(records []efs.Record) {
 
 // Scan returns records in byte order; see efs.Index.
 func (x *Index) Scan(ctx context.Context, space efs.Space, prefix, after []byte, limit int) ([]efs.Record, error) {
+	var records []efs.Record
+	err := x.view(ctx, func(s *snapshot) (err error) { records, err = s.scan(space, prefix, after, limit); return err })
+	return records, err
+}
+
+func (s *snapshot) scan(space efs.Space, prefix, after []byte, limit int) (records []efs.Record, err error) {
 	if err := checkKey(efs.Key{Space: space, Bytes: prefix}, true); err != nil {
 		return nil, err
 	}
-	var records []efs.Record
-	err := x.view(ctx, func(s *snapshot) error {
-		from := prefix
-		if bytes.Compare(after, prefix) > 0 {
-			from = after
-		}
-		c, k, v := s.seek(byte(space), from)
-		if after != nil && bytes.Equal(k, after) {
-			k, v = c.next()
-		}
-		for ; k != nil && bytes.HasPrefix(k, prefix) && len(records) < limit; k, v = c.next() {
-			records = append(records, record(k, v))
-		}
-		own(records)
-		ownKeys(records)
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	from := prefix
+	if bytes.Compare(after, prefix) > 0 {
+		from = after
 	}
+	c, k, v := s.seek(byte(space), from)
+	if after != nil && bytes.Equal(k, after) {
+		k, v = c.next()
+	}
+	for ; k != nil && bytes.HasPrefix(k, prefix) && len(records) < limit; k, v = c.next() {
+		records = append(records, record(k, v))
+	}
+	own(records)
+	ownKeys(records)
 	return records, nil
 }
 
@@ -179,23 +179,22 @@ func (x *Index) Releasable(ctx context.Context, limit int) ([]efs.Release, error
 // Queued returns queued contents, protected or not; see efs.Index.
 func (x *Index) Queued(ctx context.Context, after efs.Release, limit int) ([]efs.Release, error) {
 	var releases []efs.Release
-	err := x.view(ctx, func(s *snapshot) error {
-		from := queueKey(after)
-		c, k, v := s.seek(bucketQueue, from)
-		if bytes.Equal(k, from) {
-			k, v = c.next()
+	err := x.view(ctx, func(s *snapshot) (err error) { releases, err = s.queued(after, limit); return err })
+	return releases, err
+}
+
+func (s *snapshot) queued(after efs.Release, limit int) (releases []efs.Release, err error) {
+	from := queueKey(after)
+	c, k, v := s.seek(bucketQueue, from)
+	if bytes.Equal(k, from) {
+		k, v = c.next()
+	}
+	for ; k != nil && len(releases) < limit; k, v = c.next() {
+		q, err := parseQueued(k, v)
+		if err != nil {
+			return nil, err
 		}
-		for ; k != nil && len(releases) < limit; k, v = c.next() {
-			q, err := parseQueued(k, v)
-			if err != nil {
-				return err
-			}
-			releases = append(releases, q.Release)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		releases = append(releases, q.Release)
 	}
 	return releases, nil
 }

@@ -89,6 +89,7 @@ func closedIndexRefuses(h *harness) {
 		"Usage":       func() error { _, err := h.x.Usage(background, FS); return err },
 		"Head":        func() error { _, err := h.x.Head(background); return err },
 		"Err":         h.x.Err,
+		"Snapshot":    func() error { _, err := h.x.Snapshot(background); return err },
 	} {
 		if err := call(); err == nil {
 			h.Errorf("%s works on a closed index", name)
