@@ -251,12 +251,13 @@ type Origin struct {
 type Policy struct {
 	Version     int           `cbor:"1,keyasint" toml:"version" json:"version"`
 	Stages      []StagePolicy `cbor:"2,keyasint" toml:"stages" json:"stages"`
-	Compression string        `cbor:"3,keyasint" toml:"compression" json:"compression"`             // "none" or "zstd"
-	Padding     string        `cbor:"4,keyasint" toml:"padding" json:"padding"`                     // "none" or "padme"
-	InlineLimit int           `cbor:"5,keyasint" toml:"inline_limit" json:"inline_limit"`           // plaintext bytes; larger files become blobs
-	SegmentSize int           `cbor:"6,keyasint" toml:"segment_size" json:"segment_size"`           // bytes
-	FanOut      int           `cbor:"7,keyasint" toml:"fan_out" json:"fan_out"`                     // directory levels below files/, 2 hex digits each; 0: chosen from the volume
-	ErasureUnit string        `cbor:"8,keyasint,omitempty" toml:"erasure_unit" json:"erasure_unit"` // "" for none
+	Compression string        `cbor:"3,keyasint" toml:"compression" json:"compression"`                                   // "none" or "zstd"
+	Padding     string        `cbor:"4,keyasint" toml:"padding" json:"padding"`                                           // "none" or "padme"
+	InlineLimit int           `cbor:"5,keyasint" toml:"inline_limit" json:"inline_limit"`                                 // plaintext bytes; larger files become blobs
+	SegmentSize int           `cbor:"6,keyasint" toml:"segment_size" json:"segment_size"`                                 // bytes
+	FanOut      int           `cbor:"7,keyasint" toml:"fan_out" json:"fan_out"`                                           // directory levels below files/, 2 hex digits each; 0: chosen from the volume
+	ErasureUnit string        `cbor:"8,keyasint,omitempty" toml:"erasure_unit" json:"erasure_unit"`                       // "" for none
+	Recovery    string        `cbor:"9,keyasint,omitempty" toml:"recovery_recipient" json:"recovery_recipient,omitempty"` // public key, efs1…, that the keys are sealed to as well; "" for none
 }
 
 // StagePolicy is one stage: a cipher and the source of its keys.

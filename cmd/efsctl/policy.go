@@ -42,6 +42,10 @@ together or not at all.
   segment_size  what is authenticated at a time; a power of two from 1KiB to 1MiB
   erasure_unit  directories that can be forgotten each, such as /patients/*; ''
                 for none
+  recovery_recipient
+                a public key, efs1…: whoever has its private half opens the file
+                system without its KMS (efs-recover --recovery-key); none for
+                nobody
 
 Keys from another provider are made and tried before anything is changed.`,
 		Example: `  efsctl policy user-data

@@ -178,7 +178,7 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 		return nil, err
 	}
 	fs.policy.Store(&policy)
-	for _, load := range []func(context.Context) error{fs.loadQuotas, fs.loadJobs, fs.resumePolicy, fs.wantUnits} {
+	for _, load := range []func(context.Context) error{fs.loadQuotas, fs.loadJobs, fs.resumePolicy, fs.resumeRecovery, fs.wantUnits} {
 		if err := load(ctx); err != nil {
 			return nil, err
 		}

@@ -30,6 +30,10 @@ type Keys interface {
 	// opens nothing any more.
 	Rotate(ctx context.Context) (epoch int, err error)
 	Restage(ctx context.Context, stages []efs.StagePolicy) (epoch int, err error)
+	// Recovery and SetRecovery tell and set the public key that the keys are
+	// sealed to as well.
+	Recovery() string
+	SetRecovery(ctx context.Context, recipient string) error
 	Epoch() int
 	Epochs() []keyring.EpochInfo
 	// EpochOf tells whose epoch's key a slot names, if any's.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/keyring"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -56,6 +57,11 @@ func CheckPolicy(p efs.Policy) error {
 	}
 	if s := p.SegmentSize; s < seal.MinSegmentSize || s > seal.MaxSegmentSize || s&(s-1) != 0 {
 		return bad("segment size of %d bytes, a power of two from %d to %d is needed", s, seal.MinSegmentSize, seal.MaxSegmentSize)
+	}
+	if p.Recovery != "" {
+		if _, err := keyring.ParseRecovery(p.Recovery); err != nil {
+			return fmt.Errorf("policy: %w", err)
+		}
 	}
 	_, err := ParseUnitPattern(p.ErasureUnit)
 	return err

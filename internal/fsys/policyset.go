@@ -58,8 +58,12 @@ func (fs *FS) SetPolicy(ctx context.Context, who Who, p efs.Policy) (_ efs.Polic
 			return old, err
 		}
 	}
+	if err := fs.setRecovery(ctx, p.Recovery); err != nil {
+		return old, err
+	}
 	// Once the keys are others, the policy follows whatever becomes of ctx.
 	if err := fs.commitPolicy(context.WithoutCancel(ctx), next); err != nil {
+		fs.report("sealing the keys to the former recovery recipient", fs.setRecovery(context.WithoutCancel(ctx), old.Recovery))
 		return old, err
 	}
 	return p, nil
@@ -69,7 +73,8 @@ func samePolicy(a, b efs.Policy) bool {
 	stages := slices.Equal(a.Stages, b.Stages)
 	a.Stages, b.Stages = nil, nil
 	return stages && a.Version == b.Version && a.Compression == b.Compression && a.Padding == b.Padding &&
-		a.InlineLimit == b.InlineLimit && a.SegmentSize == b.SegmentSize && a.FanOut == b.FanOut && a.ErasureUnit == b.ErasureUnit
+		a.InlineLimit == b.InlineLimit && a.SegmentSize == b.SegmentSize && a.FanOut == b.FanOut && a.ErasureUnit == b.ErasureUnit &&
+		a.Recovery == b.Recovery
 }
 
 // sameSources reports whether two policies have their keys from the same

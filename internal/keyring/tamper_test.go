@@ -243,7 +243,7 @@ func opensAs(t *testing.T, b *bench, fs efs.ID, index []byte) bool {
 func TestNewerFormatsAreRefused(t *testing.T) {
 	b := newBench(t, Options{})
 	k := b.create(t, "user-data", oneStage)
-	b.rewrite(t, edit(k.FS(), k.set().manifest.Roots[0], func(r *keyRecord) { r.Format++ }))
+	b.rewrite(t, edit(k.FS(), k.set().manifest.Roots[0], func(r *keyRecord) { r.Format = newestFormat + 1 }))
 	if _, err := b.Keys(t.Context(), k.FS()); err == nil {
 		t.Error("a record of a newer format was taken")
 	}

@@ -24,12 +24,15 @@ func (f *FileSystem) policyText() ([]byte, error) {
 		stages = append(stages, map[string]any{"algorithm": s.Algorithm, "provider": s.Provider, "kms_key_id": s.KeyID})
 	}
 	layout := f.Layout()
+	policy := map[string]any{
+		"version": p.Version, "stages": stages, "compression": p.Compression, "padding": p.Padding,
+		"inline_limit": p.InlineLimit, "segment_size": p.SegmentSize, "fan_out": layout.FanOut, "erasure_unit": p.ErasureUnit,
+	}
+	if p.Recovery != "" {
+		policy["recovery_recipient"] = p.Recovery
+	}
 	b, err := toml.Parser().Marshal(map[string]any{
-		"name": f.Name(), "id": f.ID().String(),
-		"policy": map[string]any{
-			"version": p.Version, "stages": stages, "compression": p.Compression, "padding": p.Padding,
-			"inline_limit": p.InlineLimit, "segment_size": p.SegmentSize, "fan_out": layout.FanOut, "erasure_unit": p.ErasureUnit,
-		},
+		"name": f.Name(), "id": f.ID().String(), "policy": policy,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("writing fs.toml: %w", err)

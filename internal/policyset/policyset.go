@@ -4,6 +4,7 @@ package policyset
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,26 @@ var settings = []setting{
 	{"fan_out", setFanOut, nil},
 	{"erasure_unit", func(p *efs.Policy, v string) error { p.ErasureUnit = v; return nil },
 		func(p *efs.Policy) string { return p.ErasureUnit }},
+	{recovery, setRecovery, func(p *efs.Policy) string { return brief(p.Recovery) }},
+}
+
+const recovery = "recovery_recipient"
+
+// setRecovery takes a public key, or "none".
+func setRecovery(p *efs.Policy, value string) error {
+	if p.Recovery = value; value == "none" {
+		p.Recovery = ""
+	}
+	return nil
+}
+
+// brief is enough of a public key to know it by; all of it fills a screen.
+func brief(key string) string {
+	const begin, end = 16, 8
+	if len(key) <= begin+end {
+		return key
+	}
+	return key[:begin] + "…" + key[len(key)-end:]
 }
 
 // Names are the keys that can be set.
@@ -74,8 +95,13 @@ func find(name string) *setting {
 	return nil
 }
 
-// Show writes p as Apply reads it, a key and its value each.
+// Show writes p as Apply reads it, a key and its value each; of a recovery
+// recipient, where there is one, the beginning and the end.
 func Show(p efs.Policy) [][2]string {
+	return slices.DeleteFunc(rows(p), func(row [2]string) bool { return row == [2]string{recovery, ""} })
+}
+
+func rows(p efs.Policy) [][2]string {
 	var rows [][2]string
 	for _, s := range settings {
 		if s.show != nil {
@@ -88,7 +114,7 @@ func Show(p efs.Policy) [][2]string {
 // Diff says what of before is otherwise in after: "compression: none → zstd".
 func Diff(before, after efs.Policy) []string {
 	diff := []string{}
-	b, a := Show(before), Show(after)
+	b, a := rows(before), rows(after)
 	for i := range b {
 		if b[i][1] != a[i][1] {
 			diff = append(diff, fmt.Sprintf("%s: %s → %s", b[i][0], orNone(b[i][1]), orNone(a[i][1])))

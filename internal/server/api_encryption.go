@@ -19,11 +19,12 @@ type encryptionView struct {
 	Provider  string            `json:"provider"`
 	Stages    []efs.StagePolicy `json:"stages"`
 	Version   int               `json:"version"`
+	Recovery  string            `json:"recovery_recipient,omitempty"` // public key that the keys are sealed to as well
 }
 
 func viewPolicy(p efs.Policy) encryptionView {
 	first := p.Stages[0]
-	return encryptionView{true, first.Algorithm, first.KeyID, first.Provider, p.Stages, p.Version}
+	return encryptionView{true, first.Algorithm, first.KeyID, first.Provider, p.Stages, p.Version, p.Recovery}
 }
 
 // encryptionBody is what PUT …/encryption sets: one stage by the first three
