@@ -90,6 +90,9 @@ func (s *Salvage) Size() int64 { return s.size }
 // Lost returns what is lost, in order. It is empty for a file that is whole.
 func (s *Salvage) Lost() []Lost { return s.lost }
 
+// Header returns the authenticated header.
+func (s *Salvage) Header() *Header { return s.r.header }
+
 // Trailer returns what the end of the file tells; nil where it is lost.
 func (s *Salvage) Trailer() *Trailer {
 	if !s.whole {
