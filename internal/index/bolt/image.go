@@ -9,12 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"github.com/efs-project/efs"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
-	"golang.org/x/sys/unix"
 )
 
 // imageStep is how many bytes are copied between two looks at whether the
@@ -27,6 +25,7 @@ func snapshotPath(index string) string { return index + ".snapshot" }
 // name, so that it is gone with the process.
 type image struct {
 	db   *bbolt.DB
+	gens []*generation // beyond the file, newest first: of OpenReadOnly
 	head efs.Head
 
 	once sync.Once
@@ -165,11 +164,11 @@ func (x *Index) endGenerations(s *snapshot) {
 
 // imageFile makes a file without a name beside the index.
 func (x *Index) imageFile(size int64) (*os.File, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(x.log.path), &st); err != nil {
+	free, err := availableBytes(filepath.Dir(x.log.path))
+	if err != nil {
 		return nil, err
 	}
-	if need := uint64(size + size/16 + 2*x.current().room.reserve); st.Bavail*uint64(st.Bsize) < need {
+	if need := uint64(size + size/16 + 2*x.current().room.reserve); free < need {
 		return nil, fmt.Errorf("%d bytes are needed beside the index: %w", need, efs.ErrNoSpace)
 	}
 	x.imaging.Lock()
@@ -178,7 +177,7 @@ func (x *Index) imageFile(size int64) (*os.File, error) {
 	if err := removeIfThere(path); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +292,7 @@ func (m *image) view(ctx context.Context, fn func(s *snapshot) error) error {
 		return err
 	}
 	err := guard(func() error {
-		return m.db.View(func(tx *bbolt.Tx) error { return fn(&snapshot{file: &fileView{tx: tx}, seq: newest}) })
+		return m.db.View(func(tx *bbolt.Tx) error { return fn(&snapshot{file: &fileView{tx: tx}, gens: m.gens, seq: newest}) })
 	})
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return errClosed
@@ -303,6 +302,11 @@ func (m *image) view(ctx context.Context, fn func(s *snapshot) error) error {
 
 // Close gives the copy's blocks back to the volume.
 func (m *image) Close() error {
-	m.once.Do(func() { m.err = guard(m.db.Close) })
+	m.once.Do(func() {
+		m.err = guard(m.db.Close)
+		for _, g := range m.gens {
+			g.release()
+		}
+	})
 	return m.err
 }
