@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -209,14 +210,19 @@ func read(t *testing.T, path string) []byte {
 	return b
 }
 
-// replayed reads a directory into a state.
+// replayed reads a directory into a state, also one that is being written.
 func replayed(t *testing.T, dir string) (*state, Report) {
 	t.Helper()
-	s := newState()
-	rep, err := ReplayTo(dir, testKey, s.visitor())
-	if err != nil {
-		t.Fatal(err)
+	for {
+		s := newState()
+		rep, err := ReplayTo(dir, testKey, s.visitor())
+		if errors.Is(err, os.ErrNotExist) {
+			continue // replaced by a checkpoint meanwhile
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.head = rep.Head
+		return s, rep
 	}
-	s.head = rep.Head
-	return s, rep
 }

@@ -36,6 +36,17 @@ func ReplayTo(dir string, key []byte, v *Visitor) (Report, error) {
 	return rep, nil
 }
 
+// Verify reads a journal, also one that is being written, and reports what it
+// leads to. Errors: those of Replay.
+func Verify(dir string, key []byte) (rep Report, err error) {
+	for range 10 {
+		if rep, err = ReplayTo(dir, key, &Visitor{}); !errors.Is(err, os.ErrNotExist) {
+			break // else a new checkpoint has replaced a file meanwhile
+		}
+	}
+	return rep, err
+}
+
 func replay(dir string, key []byte, v *Visitor) (rep Report, err error) {
 	files, err := list(dir)
 	if errors.Is(err, os.ErrNotExist) {

@@ -291,7 +291,7 @@ func (x *Index) logged(batch []*request) error {
 	g.pending.Store(int64(g.used))
 	x.show(p)
 	x.publish(p)
-	x.untold.ops = effects
+	x.toTell(effects)
 	x.watch()
 	return nil
 }
@@ -404,7 +404,7 @@ func (x *Index) try(batch []*request, givesBack bool) error {
 	if err == nil {
 		x.followed(g)
 		x.publish(p)
-		x.untold.ops = g.data[:g.used]
+		x.toTell(g.data[:g.used])
 		x.tell() // while there is that memory
 	}
 	return err
@@ -423,7 +423,7 @@ func (x *Index) publish(p *pass) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.follower != nil && p.txns > 0 {
-		x.untold = told{by: x.follower, before: x.head.Revision, head: p.head}
+		x.untold = &told{by: x.follower, before: x.head.Revision, head: p.head}
 	}
 	if p.head.Seq != x.head.Seq {
 		close(x.changed)

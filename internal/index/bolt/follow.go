@@ -25,46 +25,54 @@ func (x *Index) Follow(f efs.IndexFollower) (head efs.Head, stop func(), err err
 	return x.head, func() { x.unfollow(by) }, nil
 }
 
-// unfollow ends following. A call under way has returned then.
+// unfollow ends following. The follower has been told of all that was
+// confirmed before.
 func (x *Index) unfollow(by *following) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	if x.follower == by {
 		x.follower = nil
 	}
-	x.mu.Unlock()
-	x.telling.Lock()
-	defer x.telling.Unlock()
+	for x.untold != nil {
+		x.toldAll.Wait()
+	}
 }
 
-// told is what a follower is to be told of a batch. The memory of the
-// operations is the committer's until the next one.
+// told is what a follower is to be told of a batch.
 type told struct {
-	by     *following // that head, where it began, does not include; nil: nobody
+	by     *following // which began before it
 	before uint64
 	head   efs.Head
 	ops    []byte
 }
 
-// tell tells the follower, if it is still there, of the batch that has just
-// been confirmed.
-func (x *Index) tell() {
-	t := x.untold
-	if t.by == nil {
-		return
-	}
-	x.untold = told{}
-	x.telling.Lock()
-	defer x.telling.Unlock()
+// toTell notes the operations of the batch that was just published. Their
+// memory is the committer's until the next one.
+func (x *Index) toTell(ops []byte) {
 	x.mu.Lock()
-	by := x.follower
+	defer x.mu.Unlock()
+	if x.untold != nil {
+		x.untold.ops = ops
+	}
+}
+
+// tell tells the follower, if there is one, of the batch that has just been
+// confirmed.
+func (x *Index) tell() {
+	x.mu.Lock()
+	t := x.untold
 	x.mu.Unlock()
-	if by != t.by {
+	if t == nil {
 		return
 	}
 	for b := t.ops; len(b) > 0; {
-		b = tellOp(by, b)
+		b = tellOp(t.by, b)
 	}
-	by.Committed(t.before, t.head)
+	t.by.Committed(t.before, t.head)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.untold = nil
+	x.toldAll.Broadcast()
 }
 
 // tellOp tells of the operation that b begins with, if it is one of those that

@@ -84,6 +84,8 @@ type Index struct {
 	changed chan struct{} // closed by the next commit with changes
 
 	follower *following // nil: none
+	untold   *told      // confirmed, and the follower does not know of it yet
+	toldAll  *sync.Cond // signals that untold is nil
 
 	gate    sync.Mutex    // guards what follows; held for moments only
 	store   *store        // the file
@@ -100,7 +102,6 @@ type Index struct {
 	want    int64       // how long the next segment should be
 	quiet   *time.Timer
 	watched bool // the timer runs
-	untold  told // confirmed, and the follower does not know yet
 
 	telling    sync.Mutex // held while the follower is told
 	lastCommit time.Time
@@ -168,7 +169,7 @@ func start(st *store, log *wal, gens []*generation, head efs.Head, sealer efs.He
 		ended:   make(chan struct{}),
 		wedged:  make(chan struct{}),
 	}
-	x.work = sync.NewCond(&x.mu)
+	x.work, x.toldAll = sync.NewCond(&x.mu), sync.NewCond(&x.mu)
 	var taken [maxSegments]bool
 	for _, g := range gens {
 		taken[g.segment] = true
