@@ -1,0 +1,158 @@
+package syncstate
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func open(t interface{ Fatal(...any) }, dir string) *State {
+	s, err := Open(dir, "a", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func size(n int64) func(*Record) {
+	return func(r *Record) { r.Base = &Base{Kind: 1, Size: n, Digest: bytes.Repeat([]byte{7}, 32)} }
+}
+
+func TestAStateRemembers(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if s.Known() {
+		t.Error("a new state knows a run")
+	}
+	if _, err := Open(dir, "a", "b"); !errors.Is(err, ErrBusy) {
+		t.Errorf("opened twice: %v", err)
+	}
+	s.Update("x", size(1))
+	s.Update("y", size(2))
+	s.Update("y", func(r *Record) { r.Base = nil })
+	if err := s.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	defer s.Close()
+	if !s.Known() || s.Get("x") == nil || s.Get("x").Base.Size != 1 || s.Get("y") != nil {
+		t.Errorf("remembered: %v %+v %+v", s.Known(), s.Get("x"), s.Get("y"))
+	}
+	fi, err := os.Stat(s.path)
+	if err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("the file has mode %v, %v", fi.Mode(), err)
+	}
+}
+
+// TestWhateverACrashLeavesIsAStateOfBefore cuts the file anywhere: what is
+// read is what one of the flushes wrote.
+func TestWhateverACrashLeavesIsAStateOfBefore(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		s := open(t, dir)
+		want := []map[string]int64{{}}
+		now := map[string]int64{}
+		for range rapid.IntRange(1, 6).Draw(t, "flushes") {
+			for range rapid.IntRange(1, 3).Draw(t, "updates") {
+				p, n := fmt.Sprint(rapid.IntRange(0, 4).Draw(t, "path")), rapid.Int64Range(0, 9).Draw(t, "size")
+				if n == 0 {
+					s.Update(p, func(r *Record) { r.Base = nil })
+					delete(now, p)
+				} else {
+					s.Update(p, size(n))
+					now[p] = n
+				}
+			}
+			if err := s.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			have := map[string]int64{}
+			for p, n := range now {
+				have[p] = n
+			}
+			want = append(want, have)
+		}
+		fi, err := s.file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.file.Truncate(rapid.Int64Range(0, fi.Size()).Draw(t, "left")); err != nil {
+			t.Fatal(err)
+		}
+		path := s.path
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir)
+		defer os.Remove(path)
+		defer s.Close()
+		for _, w := range want {
+			if s.Len() != len(w) {
+				continue
+			}
+			all := true
+			for p, n := range w {
+				all = all && s.Get(p) != nil && s.Get(p).Base.Size == n
+			}
+			if all {
+				return
+			}
+		}
+		t.Fatalf("read back %d paths that were never a state", s.Len())
+	})
+}
+
+func TestAStateThatWasMuchChangedIsWrittenAnew(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for n := range 3000 {
+		s.Update(fmt.Sprint(n%10), size(int64(n)))
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if s.written > 20 {
+		t.Errorf("%d records in the file for 10 paths", s.written)
+	}
+	if _, err := Open(dir, "a", "b"); !errors.Is(err, ErrBusy) {
+		t.Errorf("the new file can be opened twice: %v", err)
+	}
+	s.Update("more", size(1))
+	if err := s.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Close()
+	s = open(t, dir)
+	defer s.Close()
+	if s.Len() != 11 || !s.Known() || s.Get("3").Base.Size != 2993 {
+		t.Errorf("read back: %d paths", s.Len())
+	}
+}
+
+func TestADigestHoldsWhileTheFileIsUntouched(t *testing.T) {
+	st := Stat{Size: 1, Modified: 10e9, Changed: 11e9, Inode: 5}
+	r := &Read{Stat: st, At: 20e9, Digest: make([]byte, sha256.Size)}
+	if !r.Holds(st) {
+		t.Error("an untouched file is read again")
+	}
+	for _, touched := range []Stat{{Size: 2, Modified: 10e9, Changed: 11e9, Inode: 5}, {Size: 1, Modified: 10e9, Changed: 12e9, Inode: 5}, {Size: 1, Modified: 10e9, Changed: 11e9, Inode: 6}} {
+		if r.Holds(touched) {
+			t.Errorf("%+v is taken for untouched", touched)
+		}
+	}
+	r.At = 12e9
+	if r.Holds(st) {
+		t.Error("read within two seconds of its change, and trusted")
+	}
+}
