@@ -15,7 +15,7 @@ import (
 type ListOptions struct {
 	Recursive bool   // everything below, in name order, directories included
 	After     string // begin after this name (a path relative to the directory, where Recursive)
-	PageSize  int    // entries a request, 1,000 by default
+	PageSize  int    // entries a request, 1,000 by default; of 0 and Recursive, all come in one answer
 }
 
 const defaultPage = 1000
@@ -32,6 +32,10 @@ func (c *Client) List(ctx context.Context, path string, o ListOptions) iter.Seq2
 			return
 		}
 		dir, _ := clean(path) // dirPath has checked it
+		if o.Recursive && o.PageSize == 0 {
+			c.listLines(ctx, path, escaped, dir, o.After, yield)
+			return
+		}
 		for after := o.After; ; {
 			page, err := c.listPage(ctx, path, escaped, o, after)
 			if err != nil {

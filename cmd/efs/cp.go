@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/mirror"
 	"github.com/efs-project/efs/internal/progress"
 	"github.com/efs-project/efs/internal/transfer"
 )
@@ -21,6 +22,7 @@ type cpFlags struct {
 	noOverwrite bool
 	quiet       bool
 	verbose     bool
+	sync        syncFlags
 }
 
 func cpCommand(a *app) *cobra.Command {
@@ -38,16 +40,28 @@ standard input or output.
 A receiver sees each file whole or not at all: what is downloaded gets its name
 only when all of it has arrived, its SHA-256 agrees with the one the server
 keeps, and it is on stable storage. What cannot be copied is reported, the rest
-goes on, and the exit status is 1.`,
+goes on, and the exit status is 1.` + syncHelp,
 		Example: `  efs cp ./Doc.pdf drive:/Documents/
   efs cp -r ./Documents drive:/
   efs cp -r drive:/Documents ./backup
   efs cp a.txt b.txt drive:/notes/
   pg_dump db | efs cp - drive:/dumps/db.sql
-  efs cp drive:/a other:/b`,
+  efs cp drive:/a other:/b
+  efs cp --sync ./Documents drive:/Documents
+  efs cp --sync --no-delete drive:/Documents ~/Documents
+  efs cp --sync --delete --exclude '*.tmp' --exclude /build/ --dry-run . drive:/project`,
 		Args:              args(cobra.MinimumNArgs(2)),
 		ValidArgsFunction: a.completePlaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.sync.check(cmd, args); err != nil {
+				return err
+			}
+			if f.sync.sync {
+				if !cmd.Flags().Changed("parallel") {
+					f.workers = mirror.DefaultWorkers
+				}
+				return a.runSync(cmd, args[0], args[1], &f)
+			}
 			return a.cp(cmd, args[:len(args)-1], args[len(args)-1], f)
 		},
 	}
@@ -55,9 +69,10 @@ goes on, and the exit status is 1.`,
 	fl.BoolVarP(&f.plan.Recursive, "recursive", "r", false, "copy directories with all below them")
 	fl.BoolVarP(&f.plan.Dereference, "dereference", "L", false, "copy what symbolic links in a tree point to")
 	fl.BoolVarP(&f.noOverwrite, "no-clobber", "n", false, "leave files alone that are there already")
-	fl.IntVar(&f.workers, "parallel", transfer.DefaultWorkers, "files that travel at once")
+	fl.IntVar(&f.workers, "parallel", transfer.DefaultWorkers, "files that travel at once (with --sync: 16)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress bar")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "name each file that was copied")
+	f.sync.add(fl)
 	return cmd
 }
 

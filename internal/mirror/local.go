@@ -19,8 +19,9 @@ import (
 // local is a tree on this machine. Below its root, which may be reached
 // through a symbolic link, no link is followed out of it.
 type local struct {
-	dir  string
-	root *os.Root // nil: the directory is not there yet
+	dir    string
+	root   *os.Root // nil: the directory is not there yet
+	source bool     // names that a file system cannot hold are told
 }
 
 func openLocal(dir string) (*local, error) {
@@ -31,7 +32,7 @@ func openLocal(dir string) (*local, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &local{dir: dir}, nil
 	}
-	return &local{dir, root}, err
+	return &local{dir: dir, root: root}, err
 }
 
 func (l *local) prepare(context.Context) error {

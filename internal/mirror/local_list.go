@@ -81,7 +81,9 @@ func (w *walker) take(dir string, entries []fs.DirEntry) {
 			continue
 		}
 		if why := unfit(path, e.Name()); why != "" {
-			w.complain(fmt.Errorf("%q: %s", w.l.name(path), why))
+			if w.l.source {
+				w.complain(fmt.Errorf("%q: %w: %s", w.l.name(path), errUnfit, why))
+			}
 			continue
 		}
 		n, err := w.look(path, e)
@@ -140,11 +142,13 @@ func (w *walker) complain(err error) {
 	w.trouble(err)
 }
 
+var errUnfit = errors.New("a file system cannot hold it")
+
 // unfit tells why a file system cannot hold a path, "" if it can.
 func unfit(path, name string) string {
 	switch {
 	case !utf8.ValidString(name):
-		return "the name is not UTF-8, and cannot be kept in a file system"
+		return "the name is not UTF-8"
 	case len(name) > efs.MaxSegment:
 		return fmt.Sprintf("the name is longer than %d bytes", efs.MaxSegment)
 	case len(path) > efs.MaxPath:

@@ -49,13 +49,31 @@ func Create(path string, mode fs.FileMode) (*File, error) {
 // with permissions mode less the process's umask. Nobody else can read it
 // before Commit.
 func CreateIn(dir *os.Root, name string, mode fs.FileMode) (*File, error) {
-	temp := filepath.Join(filepath.Dir(name), prefix+rand.Text()[:16])
+	temp := filepath.Join(filepath.Dir(name), TemporaryName())
 	f, err := dir.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode&0o600)
 	if err != nil {
 		return nil, err
 	}
 	return &File{File: f, dir: dir, temp: temp, end: name, mode: mode &^ umask()}, nil
 }
+
+// TemporaryName returns a name that IsTemporary knows, for what is not received
+// through this package.
+func TemporaryName() string { return prefix + rand.Text()[:16] }
+
+// PartName returns the name, which IsTemporary knows, of something under way
+// that is to be found again: tag tells what it is.
+func PartName(tag string) string { return prefix + tag }
+
+// Umask returns the process's umask.
+func Umask() fs.FileMode { return umask() }
+
+// SyncDir makes a rename in the directory name, a path below root, durable.
+func SyncDir(root *os.Root, name string) error { return syncDir(root, name) }
+
+// SetMode gives the file exactly these permissions when it is committed, the
+// umask aside.
+func (f *File) SetMode(mode fs.FileMode) { f.mode = mode }
 
 // SetModified makes t the file's modification time when it is committed.
 func (f *File) SetModified(t time.Time) { f.modified = t }

@@ -30,10 +30,13 @@ type Record struct {
 	Base   *Base
 	Read   *Read
 	Upload *Upload
+	Part   string // name, beside the target, of what has arrived of a local file
 }
 
 // empty reports whether nothing is left to be remembered.
-func (r *Record) empty() bool { return r.Base == nil && r.Read == nil && r.Upload == nil }
+func (r *Record) empty() bool {
+	return r.Base == nil && r.Read == nil && r.Upload == nil && r.Part == ""
+}
 
 // Base is what both sides were when they were last in step. A and B are their
 // versions then, in the order of the pair.

@@ -47,6 +47,9 @@ func (f *Filter) Add(line string) error {
 	return nil
 }
 
+// Empty reports whether nothing is ever left out.
+func (f *Filter) Empty() bool { return f == nil || len(f.rules) == 0 }
+
 // Read adds the lines of a gitignore file.
 func (f *Filter) Read(r io.Reader) error {
 	lines := bufio.NewScanner(r)

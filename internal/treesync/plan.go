@@ -161,11 +161,10 @@ func (p *planner) both(s, d *Node) bool {
 	case s.Kind != d.Kind && (s.Kind == Dir || d.Kind == Dir):
 		p.mixed(s, d)
 	case same(s, d, b):
-		if s.Kind != Dir {
-			p.plan.Unchanged++
-		}
 		if !sameAttributes(s, d) {
 			p.add(Action{Op: Attributes, Path: s.Path, Source: s, Dest: d})
+		} else if s.Kind != Dir {
+			p.plan.Unchanged++
 		}
 		return s.Kind != Dir
 	default:
@@ -230,22 +229,26 @@ func (p *planner) settleDeletions() {
 }
 
 // Unread calls read with every file whose digest Compare would have to know
-// and does not: its twin has the same size, or what it was has.
-func Unread(source, dest []Node, base func(path string) *Base, read func(n *Node, ofSource bool)) {
-	for i, j := 0, 0; i < len(source) && j < len(dest); {
-		s, d := &source[i], &dest[j]
-		switch c := Order(s.Path, d.Path); {
-		case c < 0:
+// and does not: its twin has the same size, or what it was has. What only the
+// destination has matters where it may be deleted.
+func Unread(source, dest []Node, base func(path string) *Base, deleting bool, read func(n *Node, ofSource bool)) {
+	i := 0
+	for j := range dest {
+		d := &dest[j]
+		for i < len(source) && Order(source[i].Path, d.Path) < 0 {
 			i++
-			continue
-		case c > 0:
-			j++
+		}
+		if d.Kind != File {
 			continue
 		}
-		i++
-		j++
-		b := base(s.Path)
-		twins := s.Kind == File && d.Kind == File && s.Size == d.Size
+		if i == len(source) || source[i].Path != d.Path {
+			if deleting && needed(d, false, base(d.Path)) {
+				read(d, false)
+			}
+			continue
+		}
+		s, b := &source[i], base(d.Path)
+		twins := s.Kind == File && s.Size == d.Size
 		if needed(s, twins, b) {
 			read(s, true)
 		}

@@ -315,7 +315,7 @@ func TestOnlyDigestsThatDecideAreRead(t *testing.T) {
 	s := []Node{{Path: "alone", Kind: File, Size: 1}, {Path: "grown", Kind: File, Size: 2}, {Path: "twin", Kind: File, Size: 3}}
 	d := []Node{{Path: "grown", Kind: File, Size: 1, Digest: Digest{1}}, {Path: "twin", Kind: File, Size: 3, Digest: Digest{2}}}
 	var read []string
-	Unread(s, d, func(p string) *Base { return nil }, func(n *Node, ofSource bool) { read = append(read, n.Path) })
+	Unread(s, d, func(p string) *Base { return nil }, true, func(n *Node, ofSource bool) { read = append(read, n.Path) })
 	if !slices.Equal(read, []string{"twin"}) {
 		t.Errorf("read: %v", read)
 	}

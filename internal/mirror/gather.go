@@ -1,0 +1,118 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/efs-project/efs/internal/treesync"
+)
+
+// listings are what both sides have, in treesync.Order.
+type listings struct {
+	source, dest []treesync.Node
+	incomplete   bool // of the source something is not known
+	part         bool // of a part of the trees
+}
+
+// listAll lists both trees, side by side.
+func (m *Mirror) listAll(ctx context.Context) (*listings, error) {
+	var l listings
+	var srcErr, dstErr error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		l.source, srcErr = m.listSide(ctx, m.src, "", true, &l.incomplete)
+	})
+	wg.Go(func() {
+		var ignored bool
+		l.dest, dstErr = m.listSide(ctx, m.dst, "", true, &ignored)
+		if errors.Is(dstErr, errNotThere) {
+			dstErr = nil
+		}
+	})
+	wg.Wait()
+	if errors.Is(srcErr, errNotThere) {
+		srcErr = fmt.Errorf("%s: %w", m.src.name(""), srcErr)
+	}
+	return &l, errors.Join(srcErr, dstErr)
+}
+
+// listSide lists a directory of a side, in order, with the digests that are
+// remembered.
+func (m *Mirror) listSide(ctx context.Context, s side, dir string, deep bool, incomplete *bool) ([]treesync.Node, error) {
+	nodes, err := s.list(ctx, dir, deep, m.o.Filter, func(err error) {
+		if !errors.Is(err, errUnfit) {
+			*incomplete = true
+		}
+		m.trouble(err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	treesync.Sort(nodes)
+	if _, ok := s.(*local); ok && !m.o.Checksum && !m.o.RemoveSource {
+		m.mem.known(nodes)
+	}
+	return nodes, nil
+}
+
+// readDigests reads what has to be read to compare: local files that were
+// touched, all of them where Checksum says so, and then those of a file system
+// too that keeps no digest of a whole file.
+func (m *Mirror) readDigests(ctx context.Context, l *listings) error {
+	type job struct {
+		n *treesync.Node
+		s side
+	}
+	var jobs []job
+	treesync.Unread(l.source, l.dest, m.mem.base, m.o.Delete, func(n *treesync.Node, ofSource bool) {
+		s := m.dst
+		if ofSource {
+			s = m.src
+		}
+		if _, isLocal := s.(*local); isLocal || m.o.Checksum {
+			jobs = append(jobs, job{n, s})
+		}
+	})
+	return m.parallel(ctx, len(jobs), func(i int) {
+		j, at := jobs[i], time.Now()
+		d, err := j.s.digest(ctx, j.n)
+		if err != nil {
+			if ctx.Err() == nil {
+				m.trouble(err) // it counts as changed
+			}
+			return
+		}
+		j.n.Digest = d
+		if _, isLocal := j.s.(*local); isLocal {
+			m.mem.read(j.n.Path, j.n.Stamp, d, at)
+		}
+	})
+}
+
+// parallel calls do with 0 … n-1 from several goroutines, until ctx ends.
+func (m *Mirror) parallel(ctx context.Context, n int, do func(i int)) error {
+	work := make(chan int)
+	var wg sync.WaitGroup
+	for range min(m.o.Workers, n) {
+		wg.Go(func() {
+			for i := range work {
+				do(i)
+			}
+		})
+	}
+	for i := range n {
+		select {
+		case work <- i:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	close(work)
+	wg.Wait()
+	return ctx.Err()
+}
