@@ -155,23 +155,25 @@ class Cbor:
     def text(self, what: str) -> str:
         return utf8(self.take(self.expect(TEXT, what)), what)
 
-    def array(self, what: str) -> int:
-        return self.expect(ARRAY, what)
+    def items(self, major: int, what: str) -> int:
+        """The number of items of an array or of pairs of a map; each takes a byte at least."""
+        n = self.expect(major, what)
+        if n > len(self.data) - self.at:
+            raise FormatError(f"{what} has more items than there are bytes")
+        return n
 
     def map_keys(self, what: str) -> Iterator[int]:
         """Yields each key of a map of integer keys; the caller reads the value."""
         before = b""
-        for _ in range(self.expect(MAP, what)):
+        for _ in range(self.items(MAP, what)):
             start = self.at
-            major, n = self.head()
-            if major not in (UINT, NEGATIVE):
-                raise FormatError(f"{what} has a key that is no integer")
+            key = self.int64(f"a key of the {what}")
             before = self.ascending(before, start, what)
-            yield n if major == UINT else -1 - n
+            yield key
 
     def text_map(self, what: str) -> dict[str, str]:
         before, result = b"", {}
-        for _ in range(self.expect(MAP, what)):
+        for _ in range(self.items(MAP, what)):
             start = self.at
             key = self.text(what)
             before = self.ascending(before, start, what)
@@ -189,6 +191,8 @@ class Cbor:
         if depth > MAX_DEPTH:
             raise FormatError("CBOR is nested too deeply")
         major, n = self.head()
+        if major in (ARRAY, MAP) and n > len(self.data) - self.at:
+            raise FormatError("a value has more items than there are bytes")
         if major in (BYTES, TEXT):
             raw = self.take(n)
             if major == TEXT:
@@ -310,42 +314,56 @@ def parse_header(body: bytes, raw: bytes) -> Header:
         elif key == 2:
             h.content = c.bytes_of("content id", 16)
         elif key == 3:
-            h.segment = power_of_two(c, "segment size")
+            h.segment = c.uint("segment size")
         elif key == 4:
-            h.compression = known(c, "compression", (COMPRESS_NONE, COMPRESS_ZSTD))
+            h.compression = c.uint("compression", 256)
         elif key == 5:
-            h.padding = known(c, "padding", (PAD_NONE, PAD_PADME))
+            h.padding = c.uint("padding", 256)
         elif key == 6:
             h.stages = parse_stages(c)
         elif key == 7:
-            h.frame = power_of_two(c, "frame size")
+            h.frame = c.uint("frame size")
         else:
             c.unknown(key, "header")
     c.end("header")
     if not {1, 2, 3, 4, 5, 6} <= seen:
         raise FormatError("a field of the header is missing")
-    if (7 in seen) != (h.compression != COMPRESS_NONE):
-        raise FormatError("frame size and compression do not go together")
+    check_header(h, 7 in seen)
     return h
 
 
-def power_of_two(c: Cbor, what: str) -> int:
-    n = c.uint(what)
+def check_header(h: Header, has_frame: bool) -> None:
+    """The values, in the order of their keys, once the whole header could be read."""
+    power_of_two(h.segment, "segment size")
+    known(h.compression, "compression", (COMPRESS_NONE, COMPRESS_ZSTD))
+    known(h.padding, "padding", (PAD_NONE, PAD_PADME))
+    if not h.stages:
+        raise FormatError("there is no stage")
+    for stage in h.stages:
+        known(stage.suite, "suite", tuple(SUITES))
+        if not stage.slots:
+            raise FormatError("a stage has no slots")
+        if len(stage.slots) > 1 and any(s.type == SLOT_PASSPHRASE for s in stage.slots):
+            raise FormatError("a passphrase is not the only slot of its stage")
+    if has_frame != (h.compression != COMPRESS_NONE):
+        raise FormatError("frame size and compression do not go together")
+    if has_frame:
+        power_of_two(h.frame, "frame size")
+
+
+def power_of_two(n: int, what: str) -> None:
     if not MIN_SEGMENT <= n <= MAX_SEGMENT or n & (n - 1):
         raise FormatError(f"{what} is {n}; allowed are powers of two from {MIN_SEGMENT} to {MAX_SEGMENT}")
-    return n
 
 
-def known(c: Cbor, what: str, values: Sequence[int]) -> int:
-    n = c.uint(what)
+def known(n: int, what: str, values: Sequence[int]) -> None:
     if n not in values:
         raise UnsupportedError(f"{what} {n} is not known to this program")
-    return n
 
 
 def parse_stages(c: Cbor) -> list[Stage]:
-    n = c.array("stages")
-    if not 1 <= n <= MAX_STAGES:
+    n = c.items(ARRAY, "stages")
+    if n > MAX_STAGES:
         raise FormatError(f"{n} stages; allowed are 1 to {MAX_STAGES}")
     stages: list[Stage] = []
     for _ in range(n):
@@ -355,21 +373,20 @@ def parse_stages(c: Cbor) -> list[Stage]:
 
 
 def parse_stage(c: Cbor, room: int) -> Stage:
-    stage = Stage()
+    stage, seen = Stage(), set()
     for key in c.map_keys("stage"):
+        seen.add(key)
         if key == 1:
-            stage.suite = known(c, "suite", tuple(SUITES))
+            stage.suite = c.uint("suite", 256)
         elif key == 2:
-            n = c.array("slots")
-            if not 1 <= n <= room:
-                raise FormatError(f"{n} slots in a stage; at least 1, and at most {MAX_SLOTS} in all")
+            n = c.items(ARRAY, "slots")
+            if n > room:
+                raise FormatError(f"more than {MAX_SLOTS} slots in all stages")
             stage.slots = [parse_slot(c) for _ in range(n)]
         else:
             c.unknown(key, "stage")
-    if not stage.suite or not stage.slots:
-        raise FormatError("a stage has no suite or no slots")
-    if len(stage.slots) > 1 and any(s.type == SLOT_PASSPHRASE for s in stage.slots):
-        raise FormatError("a passphrase is not the only slot of its stage")
+    if not {1, 2} <= seen:
+        raise FormatError("a stage lacks its suite or its slots")
     return stage
 
 
@@ -385,7 +402,7 @@ def parse_slot(c: Cbor) -> Slot:
         elif key == 3:
             slot.salt = c.bytes("slot salt", 64)
         elif key == 4:
-            n = c.array("slot parameters")
+            n = c.items(ARRAY, "slot parameters")
             if n > 8:
                 raise FormatError(f"{n} slot parameters; at most 8 are allowed")
             slot.parameters = [c.uint("slot parameter") for _ in range(n)]
@@ -431,9 +448,10 @@ class Identity(Protocol):
         context is what follows the label in context(label)."""
 
 
+WRAPPED = 32 + TAG_SIZE  # bytes of wrap(K, file key)
+
+
 def unwrap(key: bytes, wrapped: bytes) -> bytes | None:
-    if len(wrapped) != 32 + TAG_SIZE:
-        raise FormatError("a wrapped file key has another length than 48 bytes")
     return aead_open(AESGCM(key), bytes(12), wrapped, b"")
 
 
@@ -451,10 +469,12 @@ class KeyIdentity:
     keys: dict[bytes, bytes]
 
     def unwrap(self, slot: Slot, context: bytes) -> bytes | None:
-        if slot.type != SLOT_KEY or slot.id not in self.keys:
+        if slot.type != SLOT_KEY:
             return None
-        if len(slot.id) != 16 or len(slot.salt) != 32 or slot.parameters:
-            raise FormatError("a key slot has an id, salt or parameters of another length than it must")
+        if len(slot.id) != 16 or len(slot.salt) != 32 or slot.parameters or len(slot.body) != WRAPPED:
+            raise FormatError("a key slot has fields of another length than it must")
+        if slot.id not in self.keys:
+            return None
         key = unwrap(hkdf(self.keys[slot.id], slot.salt, b"efs/seal/1/slot/key" + context), slot.body)
         if key is None:
             raise TamperedError("the wrapped file key does not open, although the key is the right one")
@@ -473,13 +493,13 @@ class PassphraseIdentity:
     def unwrap(self, slot: Slot, context: bytes) -> bytes | None:
         if slot.type != SLOT_PASSPHRASE:
             return None
-        if slot.id or len(slot.salt) != 32 or len(slot.parameters) != 3 or len(slot.body) != 48:
+        if slot.id or len(slot.salt) != 32 or len(slot.parameters) != 3 or len(slot.body) != WRAPPED:
             raise FormatError("a passphrase slot has fields of another length than it must")
         passes, memory, threads = slot.parameters
-        if passes < 1 or threads < 1 or memory < 8 * threads:
-            raise FormatError(f"Argon2id with {passes} passes, {memory} KiB, {threads} threads is not possible")
         if passes > self.max_passes or memory > self.max_memory or threads > self.max_threads:
             raise UnsupportedError(f"Argon2id with {passes} passes, {memory} KiB, {threads} threads is too costly")
+        if passes < 1 or threads < 1 or memory < 8 * threads:
+            raise FormatError(f"Argon2id with {passes} passes, {memory} KiB, {threads} threads is not possible")
         t = argon2id(self.passphrase, slot.salt, passes, memory, threads)
         return unwrap(hkdf(t, slot.salt, b"efs/seal/1/slot/passphrase" + context), slot.body)
 
@@ -495,12 +515,16 @@ class PrivateKeyIdentity:
         self.id = sha256(b"efs/seal/1/recipient" + self.kem.public)[:16]
 
     def unwrap(self, slot: Slot, context: bytes) -> bytes | None:
-        if slot.type != SLOT_PUBLIC_KEY or slot.id != self.id:
+        if slot.type != SLOT_PUBLIC_KEY:
+            return None
+        if len(slot.id) != 16 or len(slot.parameters) != 3 or slot.salt:
+            raise FormatError("a public-key slot has fields of another length than it must")
+        if slot.id != self.id:
             return None
         if slot.parameters != [MLKEM768_X25519, HKDF_SHA256, AES_256_GCM]:
             raise UnsupportedError(f"HPKE with {slot.parameters} is not known to this program")
-        if slot.salt or len(slot.body) != XWING_CIPHERTEXT + 32 + TAG_SIZE:
-            raise FormatError("a public-key slot has fields of another length than it must")
+        if len(slot.body) < XWING_CIPHERTEXT:
+            raise TamperedError("the body of a public-key slot was cut")
         enc, sealed = slot.body[:XWING_CIPHERTEXT], slot.body[XWING_CIPHERTEXT:]
         key = hpke_open(self.kem.decapsulate(enc), b"efs/seal/1/slot/hpke" + context, sealed)
         if key is None:
@@ -509,14 +533,17 @@ class PrivateKeyIdentity:
 
 
 def file_key(header: Header, number: int, identities: Iterable[Identity]) -> bytes:
-    """The file key of a stage, from the first slot that an identity opens."""
+    """The file key of a stage: each identity is tried on all of its slots."""
     stage = header.stages[number]
     context = header.fs + header.content + bytes([number, stage.suite])
-    for slot in stage.slots:
-        for identity in identities:
+    for identity in identities:
+        for slot in stage.slots:
             key = identity.unwrap(slot, context)
-            if key is not None:
-                return key
+            if key is None:
+                continue
+            if len(key) != 32:
+                raise FormatError(f"the file key of stage {number} has {len(key)} bytes, not 32")
+            return key
     raise NoKeyError(f"no key or passphrase opens stage {number}; it has " + ", ".join(map(describe, stage.slots)))
 
 

@@ -167,12 +167,22 @@ func (r *cborReader) array(limit int) int {
 	return int(v)
 }
 
+// pairs reads the head of a map.
+func (r *cborReader) pairs() uint64 {
+	n := r.expect(cborMap, "a map")
+	if n > uint64(len(r.b)) {
+		r.fail("map of %d pairs, more than the input holds", n)
+		return 0
+	}
+	return n
+}
+
 // fields reads a map with integer keys and calls fn at each value. fn reads
 // the value and returns true, or leaves it and returns false: then an unknown
 // field is skipped if its key is negative or all is optional; else it is
 // critical, and the file is unsupported.
 func (r *cborReader) fields(where string, optional bool, fn func(key int64) bool) {
-	n := r.expect(cborMap, "a map")
+	n := r.pairs()
 	var prev []byte
 	for ; n > 0 && r.err == nil; n-- {
 		before := r.b
@@ -200,11 +210,7 @@ func (r *cborReader) fields(where string, optional bool, fn func(key int64) bool
 
 // texts reads a map of text to text.
 func (r *cborReader) texts(limit int) map[string]string {
-	n := r.expect(cborMap, "a map")
-	if n > uint64(len(r.b)) {
-		r.fail("map of %d pairs, more than the input holds", n)
-		return nil
-	}
+	n := r.pairs()
 	var m map[string]string
 	var prev []byte
 	for ; n > 0 && r.err == nil; n-- {
@@ -235,6 +241,10 @@ func (r *cborReader) skip(depth int) {
 	}
 	before := r.b
 	major, v := r.head()
+	if (major == cborArray || major == cborMap) && v > uint64(len(r.b)) {
+		r.fail("%d items, more than the input holds", v)
+		return
+	}
 	switch major {
 	case cborUint, cborNint:
 	case cborBytes:

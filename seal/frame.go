@@ -72,6 +72,9 @@ func decodeFrame(dst, body []byte, plain int) ([]byte, error) {
 	if len(body) == plain {
 		return append(dst, body...), nil
 	}
+	if !isOneFrame(body) {
+		return nil, fmt.Errorf("%w: a frame is not one zstd frame", ErrFormat)
+	}
 	dst = grow(dst, plain)
 	d := decoders.Get().(*zstd.Decoder)
 	out, err := d.DecodeAll(body, dst[:len(dst):len(dst)+plain])

@@ -244,20 +244,14 @@ func parseSlot(r *cborReader, s *Slot) {
 	}
 }
 
-// check judges values: ErrUnsupported for what a newer version may define,
-// ErrFormat for what can never be right.
+// check judges values, in the order of their keys: ErrUnsupported for what a
+// newer version may define, ErrFormat for what can never be right.
 func (h *Header) check(hasFrameSize bool) error {
 	if !sizeOK(h.SegmentSize, MinSegmentSize, MaxSegmentSize) {
 		return fmt.Errorf("%w: segment size %d", ErrFormat, h.SegmentSize)
 	}
 	if h.Compression > CompressZstd {
 		return fmt.Errorf("%w: compression %d", ErrUnsupported, h.Compression)
-	}
-	if hasFrameSize != (h.Compression != CompressNone) {
-		return fmt.Errorf("%w: a frame size goes with compression, and only with it", ErrFormat)
-	}
-	if hasFrameSize && !sizeOK(h.FrameSize, MinFrameSize, MaxFrameSize) {
-		return fmt.Errorf("%w: frame size %d", ErrFormat, h.FrameSize)
 	}
 	if h.Padding > PadPadme {
 		return fmt.Errorf("%w: padding %d", ErrUnsupported, h.Padding)
@@ -269,6 +263,12 @@ func (h *Header) check(hasFrameSize bool) error {
 		if err := h.Stages[i].check(); err != nil {
 			return err
 		}
+	}
+	if hasFrameSize != (h.Compression != CompressNone) {
+		return fmt.Errorf("%w: a frame size goes with compression, and only with it", ErrFormat)
+	}
+	if hasFrameSize && !sizeOK(h.FrameSize, MinFrameSize, MaxFrameSize) {
+		return fmt.Errorf("%w: frame size %d", ErrFormat, h.FrameSize)
 	}
 	return nil
 }

@@ -144,11 +144,14 @@ func (k *PublicKey) Wrap(fileKey []byte, ctx Context) (Slot, error) {
 
 // Unwrap opens a slot that was sealed to the public half.
 func (k *PrivateKey) Unwrap(s Slot, ctx Context) ([]byte, error) {
-	if s.Type != SlotHPKE || !bytes.Equal(s.Key, k.pub.id[:]) {
+	if s.Type != SlotHPKE {
 		return nil, ErrNoKey
 	}
-	if len(s.Params) != 3 || len(s.Salt) != 0 {
+	if len(s.Key) != len(k.pub.id) || len(s.Params) != 3 || len(s.Salt) != 0 {
 		return nil, fmt.Errorf("%w: slot of a public key", ErrFormat)
+	}
+	if !bytes.Equal(s.Key, k.pub.id[:]) {
+		return nil, ErrNoKey
 	}
 	if s.Params[0] != uint64(hpkeKEM().ID()) || s.Params[1] != uint64(hpke.HKDFSHA256().ID()) || s.Params[2] != uint64(hpke.AES256GCM().ID()) {
 		return nil, fmt.Errorf("%w: HPKE suite %v", ErrUnsupported, s.Params)
