@@ -5,8 +5,8 @@
     recover.py -i private.key -t drive.efs.tar.gz.aes
 
 This is a second reader of the sealed file, written from docs/sealed-file.md and
-not from the Go code: each part names the section of that document that it
-follows. It is one file and needs Python 3.11 and the package cryptography (38 or
+docs/archive.md and not from the Go code: each part names the section of the
+former that it follows. It is one file and needs Python 3.11 and the package cryptography (38 or
 later; Debian: python3-cryptography). Compressed files need libzstd or the
 command zstd besides.
 
@@ -44,7 +44,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ClassVar, NoReturn, Protocol
+from typing import IO, Any, BinaryIO, ClassVar, NoReturn, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -532,7 +532,7 @@ class PrivateKeyIdentity:
         return key
 
 
-def file_key(header: Header, number: int, identities: Iterable[Identity]) -> bytes:
+def file_key(header: Header, number: int, identities: Sequence[Identity]) -> bytes:
     """The file key of a stage: each identity is tried on all of its slots."""
     stage = header.stages[number]
     context = header.fs + header.content + bytes([number, stage.suite])
@@ -544,7 +544,9 @@ def file_key(header: Header, number: int, identities: Iterable[Identity]) -> byt
             if len(key) != 32:
                 raise FormatError(f"the file key of stage {number} has {len(key)} bytes, not 32")
             return key
-    raise NoKeyError(f"no key or passphrase opens stage {number}; it has " + ", ".join(map(describe, stage.slots)))
+    if stage.slots[0].type == SLOT_PASSPHRASE and any(isinstance(i, PassphraseIdentity) for i in identities):
+        raise NoKeyError(f"wrong passphrase (stage {number})")
+    raise NoKeyError(f"nothing that was given opens stage {number}; it has " + ", ".join(map(describe, stage.slots)))
 
 
 def describe(slot: Slot) -> str:
@@ -1422,24 +1424,64 @@ def write_plaintext(sealed: SealedFile, path: str | None) -> None:
             out.write(chunk)
 
 
+# ---------------------------------------------------------------- Archives (docs/archive.md)
+
+ARCHIVE_FS = b"efs/archive" + bytes(5)
+XATTR = "SCHILY.xattr.user."
+
+
 def list_archive(sealed: SealedFile) -> None:
+    """Prints the members as they come, and reads to the end, which says that they were all."""
+    if sealed.header.fs != ARCHIVE_FS:
+        raise FormatError("this sealed file is no archive; without -t it is opened all the same")
     reader = io.BufferedReader(PlaintextReader(sealed), 1 << 16)
     try:
         with tarfile.open(fileobj=reader, mode="r|", errorlevel=2) as archive:
-            for member in archive:
-                print(listing(member))
+            for number, member in enumerate(archive):
+                if number == 0:
+                    say(head_of_archive(member.pax_headers))
+                print_member(archive, member)
                 archive.members = []  # constant memory
+            if not archive.pax_headers:
+                raise FormatError("the archive has no head")
     except tarfile.TarError as e:
-        raise UsageError(f"what is sealed in this file is no tar archive: {e}") from None
-    while reader.read(1 << 16):  # to the end, which says that it was all
+        if str(e) != "end of file header":  # what tarfile says of a head that no member follows
+            raise FormatError(f"the archive is no tar: {e}") from None
+        say("there is nothing in this archive")
+    while reader.read(1 << 16):
         pass
 
 
-def listing(member: tarfile.TarInfo) -> str:
+def head_of_archive(records: dict[str, str]) -> str:
+    try:
+        head = json.loads(records["comment"])
+        version = head["efs_archive"]
+        since = f"what changed since change {head['since']}" if head.get("since") else "everything"
+        text = f"{head['fs']}:{head['path']} after change {head['sequence']}, {since}; made {head['created']}"
+    except (KeyError, TypeError, ValueError):
+        raise FormatError("the head of the archive is not as it must be") from None
+    if version != 1:
+        raise UnsupportedError(f"version {version} of the archive; this program knows version 1")
+    return printable(text)
+
+
+def print_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    if XATTR + "efs.removed" in member.pax_headers:
+        print_removed(archive.extractfile(member))
+        return
     kind = stat.S_IFDIR if member.isdir() else stat.S_IFLNK if member.issym() else stat.S_IFREG
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(member.mtime))
-    target = f" -> {member.linkname}" if member.issym() else ""
-    return f"{stat.filemode(kind | member.mode)} {member.size:>12} {when} {printable(member.name + target)}"
+    name = member.name + ("/" if member.isdir() else f" -> {member.linkname}" if member.issym() else "")
+    print(f"{stat.filemode(kind | member.mode)} {member.size:>12} {when} {printable(name)}")
+
+
+def print_removed(paths: IO[bytes] | None) -> None:
+    """The list of what an incremental archive removes: each path ends with a NUL byte."""
+    rest = b""
+    while paths and (more := paths.read(1 << 16)):
+        *whole, rest = (rest + more).split(b"\x00")
+        for path in whole:
+            print(f"{'removed':<43} {printable(path.decode('utf-8', 'surrogateescape'))}")
 
 
 def printable(text: str) -> str:

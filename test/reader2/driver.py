@@ -10,6 +10,9 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import recover  # noqa: E402
 
+# What is tested is Argon2id in Python, not what this machine has besides.
+recover.argon2_of_cryptography = recover.argon2_of_argon2_cffi = lambda *_: None
+
 
 def answer(case: dict) -> dict:
     given, length, kind, text, trailer = hashlib.sha256(), 0, "", "", None
