@@ -21,6 +21,7 @@ const (
 	routeKeyAction  route = "kms-action" // POST …/ID/rotate and the like
 	routeKMSStatus  route = "kms-status" //
 	routeCacheClear route = "cache"      // POST /api/v1/cache/clear
+	routeArchive    route = "archive"    // GET /api/v1/buckets/FS/archive
 )
 
 const apiPrefix = "/api/v1/"
@@ -65,6 +66,8 @@ func apiTarget(path string) (target, error) {
 		t.route = routeChanges
 	case len(part) == 3 && part[2] == "grants":
 		t.route = routeGrants
+	case len(part) == 3 && part[2] == "archive":
+		t.route = routeArchive
 	}
 	return t, nil
 }
@@ -83,6 +86,7 @@ func init() {
 		routeKeyAction:  {post: (*exchange).onKey},
 		routeKMSStatus:  {get: (*exchange).kmsStatus},
 		routeCacheClear: {post: (*exchange).clearCache},
+		routeArchive:    {get: (*exchange).archive},
 	} {
 		e := &endpoint{needs: needsSession, methods: methods}
 		for _, m := range []string{get, post, http.MethodPut, del} {

@@ -43,6 +43,7 @@ var routeOps = map[route]map[string]string{
 	routeRenew:       {http.MethodPost: "auth.renew"},
 	routeCertificate: {http.MethodPost: "auth.certificate"},
 	routeChanges:     {http.MethodGet: "changes.read"},
+	routeArchive:     {http.MethodGet: "archive.read"},
 }
 
 // unaudited are the routes that tell or change nothing of what is stored.

@@ -215,5 +215,5 @@ func sampleAPIPath(r route) string {
 var samplePaths = []string{
 	"/api/v1/buckets", "/api/v1/buckets/docs", "/api/v1/buckets/docs/encryption", "/api/v1/buckets/docs/users",
 	"/api/v1/buckets/docs/users/zoe", "/api/v1/buckets/docs/grants", "/api/v1/kms/keys", "/api/v1/kms/keys/k1",
-	"/api/v1/kms/keys/k1/rotate", "/api/v1/kms/status", "/api/v1/cache/clear",
+	"/api/v1/kms/keys/k1/rotate", "/api/v1/kms/status", "/api/v1/cache/clear", "/api/v1/buckets/docs/archive",
 }

@@ -45,6 +45,7 @@ type Server struct {
 	uploads    gate          // large uploads under way
 	places     places        // of them, by user
 	underWay   places        // requests under way, by user
+	archives   chan struct{} // holds one for each archive being made
 	userLimits userLimits
 	idPrefix   string
 	idCount    atomic.Uint64
@@ -71,6 +72,7 @@ func New(n *node.Node, cfg Config) *Server {
 	if s.requestLog = cfg.Requests; s.requestLog == nil {
 		s.requestLog = accesslog.To(s.log)
 	}
+	s.archives = make(chan struct{}, maxArchives)
 	s.base, s.endBase = context.WithCancel(context.Background())
 	s.feeds, s.endFeeds = context.WithCancel(s.base)
 	s.conns = conns{all: make(map[*conn]struct{})}
