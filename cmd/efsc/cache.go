@@ -25,6 +25,8 @@ type cache interface {
 	clear() error
 	// dir names the cache to people.
 	dir() string
+	// inFiles reports whether copies are files that others can open.
+	inFiles() bool
 }
 
 // newCache keeps copies below dir if that is a tmpfs this user can write to,
@@ -46,7 +48,8 @@ type fileCache struct {
 	etags map[string]string // of the copies that this process made
 }
 
-func (c *fileCache) dir() string { return c.path }
+func (c *fileCache) dir() string   { return c.path }
+func (c *fileCache) inFiles() bool { return true }
 
 func (c *fileCache) lookup(e *client.Entry) (string, []byte, bool) {
 	rel := strings.TrimPrefix(e.Path, "/")
@@ -114,7 +117,8 @@ type cached struct {
 	content []byte
 }
 
-func (c *memoryCache) dir() string { return c.path }
+func (c *memoryCache) dir() string   { return c.path }
+func (c *memoryCache) inFiles() bool { return false }
 
 func (c *memoryCache) lookup(e *client.Entry) (string, []byte, bool) {
 	f, ok := c.files[e.Path]

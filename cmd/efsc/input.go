@@ -13,7 +13,7 @@ import (
 
 // input is where commands and posted contents come from.
 type input interface {
-	command() (string, error)               // the next command line
+	command(prompt string) (string, error)  // the next command line
 	answer(question string) (string, error) // to a question
 	contents() (io.Reader, error)           // all that comes, to the end of the input
 	line() (string, error)                  // one line of contents, with its newline
@@ -23,7 +23,7 @@ type input interface {
 // errInterrupted is Ctrl-C at the prompt.
 var errInterrupted = errors.New("interrupted")
 
-func (s *shell) newInput(in *os.File) (input, error) {
+func (s *shell) newInput(in *os.File, historyFile string) (input, error) {
 	if !s.interactive {
 		return &script{bufio.NewReader(in), s.out}, nil
 	}
@@ -31,20 +31,34 @@ func (s *shell) newInput(in *os.File) (input, error) {
 	if err != nil {
 		return nil, err
 	}
+	var kept *history
+	if historyFile != "" {
+		if kept, err = openHistory(historyFile); err != nil {
+			return nil, err
+		}
+	}
 	// What the editor has not been asked for stays in the terminal, for typed.
 	keys := readline.NewCancelableStdin(bytewise{in})
 	rl, err := readline.NewEx(&readline.Config{
 		Prompt:                 "efs> ",
 		DisableAutoSaveHistory: true, // contents that are pasted are nobody's history
-		AutoComplete:           completer{s},
+		AutoComplete:           &completer{s: s},
+		HistoryLimit:           maxHistory,
+		HistorySearchFold:      true,
 		InterruptPrompt:        "^C",
 		EOFPrompt:              " ",
 		Stdin:                  keys,
 	})
 	if err != nil {
+		kept.close()
 		return nil, err
 	}
-	return &prompt{rl, typed{in, s.out}, keys, state}, nil
+	if kept != nil {
+		for _, line := range kept.lines {
+			_ = rl.SaveHistory(line) // in memory, which cannot fail
+		}
+	}
+	return &prompt{rl, typed{in, s.out}, keys, state, kept}, nil
 }
 
 // script reads commands from what is no terminal, and shows no prompts.
@@ -53,7 +67,7 @@ type script struct {
 	out io.Writer
 }
 
-func (s *script) command() (string, error) {
+func (s *script) command(string) (string, error) {
 	l, err := s.ReadString('\n')
 	if err == io.EOF && l != "" {
 		err = nil
@@ -65,7 +79,7 @@ func (s *script) answer(question string) (string, error) {
 	if _, err := io.WriteString(s.out, question+"\n"); err != nil {
 		return "", err
 	}
-	return s.command()
+	return s.command("")
 }
 
 func (s *script) contents() (io.Reader, error) { return s.Reader, nil }
@@ -79,21 +93,23 @@ type prompt struct {
 	typed
 	keys  io.Closer   // what the editor reads from
 	state *term.State // of the terminal, as it was found
+	kept  *history    // nil: none
 }
 
-func (p *prompt) command() (string, error) {
+func (p *prompt) command(prompt string) (string, error) {
+	p.SetPrompt(prompt)
 	l, err := p.Readline()
 	if errors.Is(err, readline.ErrInterrupt) {
 		return "", errInterrupted
 	}
-	if err == nil && strings.TrimSpace(l) != "" {
-		err = p.SaveHistory(l)
+	if err == nil && strings.TrimSpace(l) != "" && l[0] != ' ' { // as shells have it: what begins with a space is not kept
+		_ = p.SaveHistory(l) // in memory, which cannot fail
+		err = p.kept.remember(l)
 	}
 	return l, err
 }
 
 func (p *prompt) answer(question string) (string, error) {
-	defer p.SetPrompt(p.Config.Prompt)
 	p.SetPrompt(question)
 	l, err := p.Readline()
 	if errors.Is(err, readline.ErrInterrupt) || errors.Is(err, io.EOF) {
@@ -106,6 +122,7 @@ func (p *prompt) answer(question string) (string, error) {
 // read half-way. It can fail only where the terminal is gone. The editor's own
 // Close would wait for a reader that may not have begun, which is a race.
 func (p *prompt) close() {
+	p.kept.close()
 	_ = p.keys.Close()
 	_ = term.Restore(int(p.in.Fd()), p.state)
 }

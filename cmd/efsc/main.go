@@ -15,8 +15,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/connect"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/version"
@@ -59,8 +59,10 @@ var errReported = errors.New("commands failed")
 type usageError struct{ error }
 
 type flags struct {
-	connect connect.Options
-	cache   string
+	connect     connect.Options
+	cache       string
+	history     string
+	exitOnError bool
 }
 
 func newRoot() *cobra.Command {
@@ -68,17 +70,23 @@ func newRoot() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "efsc -h HOST[:PORT] -u KEY -c CERT",
 		Short: "Interactive client of EFS, the encrypted file system over HTTPS",
-		Long: `efsc logs in to one EFS file system and takes commands: post, get, ls, rm, stat,
-clear-cache, help and stop. The file system and the user are those of the client
-certificate.
+		Long: `efsc logs in to one EFS file system and takes commands: post, put, get, cat, ls,
+tree, du, find, stat, mkdir, mv, cp, rm, cd, pwd, lcd, lpwd, clear-cache, help,
+exit and stop; "help COMMAND" tells of each. The file system and the user are
+those of the client certificate.
 
 Decrypted copies that "get" makes lie under /uefs if that is a tmpfs, and in
 memory otherwise; clear-cache wipes them. Without a terminal, commands are read
 from standard input, one a line, and the exit status tells whether all succeeded.
 
+The history of commands ends with the session, since commands name what is
+stored; --history keeps it in a file. Colours are shown on a terminal, unless
+NO_COLOR is set.
+
 Exit status: 0 all was done, 1 something failed, 2 the command was not understood.`,
 		Example: `  efsc -h efs.example.org -u priv.pgp -c clientCert.crt --ca ca.crt
   efsc -h efs.example.org:8443 -u agent -c clientCert.crt --ca ca.crt
+  efsc -e -h efs.example.org -u priv.pgp -c clientCert.crt --ca ca.crt < commands
   printf 'post /notes/a.txt ./a.txt\nls /notes\n' | efsc -h localhost -u priv.pgp -c clientCert.crt --ca ca.crt`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -99,6 +107,8 @@ Exit status: 0 all was done, 1 something failed, 2 the command was not understoo
 	fl.StringVar(&f.connect.CA, "ca", "", "CA that signed the server's certificate, ca.crt (default: the system's authorities)")
 	fl.StringVar(&f.connect.PassphraseFile, "passphrase-file", "", "file with the passphrase of the key, instead of asking (also EFS_PASSPHRASE_FILE)")
 	fl.StringVar(&f.cache, "cache", "/uefs", "tmpfs for decrypted copies")
+	fl.StringVar(&f.history, "history", "", "file to keep the history of commands in, readable by you alone (default: none is kept)")
+	fl.BoolVarP(&f.exitOnError, "exit-on-error", "e", false, "end a script at the first command that fails")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (efsc --help tells more)", err)}
 	})
@@ -125,13 +135,28 @@ func start(ctx context.Context, f flags) error {
 		return err
 	}
 	defer c.Close()
-	s := &shell{ctx: ctx, client: c, out: os.Stdout, errs: os.Stderr, cache: newCache(f.cache), interactive: isTerminal(os.Stdin)}
+	s := &shell{ctx: ctx, client: c, out: os.Stdout, errs: os.Stderr, cache: newCache(f.cache),
+		interactive: browse.IsTerminal(os.Stdin), colour: wantsColour(os.Stdout), exitOnError: f.exitOnError, dir: "/", lastDir: "/"}
+	if !s.interactive { // nobody types on after Ctrl-C
+		var stop context.CancelFunc
+		s.ctx, stop = signal.NotifyContext(ctx, os.Interrupt)
+		defer stop()
+	}
 	s.greet(connect.KeyKind(signer))
-	if s.in, err = s.newInput(os.Stdin); err != nil {
+	if s.in, err = s.newInput(os.Stdin, f.history); err != nil {
 		return err
 	}
 	defer s.in.close()
-	return s.run()
+	err = s.run()
+	if err == nil && s.ctx.Err() != nil && ctx.Err() == nil {
+		return context.Canceled
+	}
+	return err
+}
+
+// wantsColour reports whether names are to be coloured on f (no-color.org).
+func wantsColour(f *os.File) bool {
+	return browse.IsTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 func (s *shell) greet(kind string) {
@@ -143,5 +168,3 @@ func (s *shell) greet(kind string) {
 		fmt.Fprintf(s.out, "You are %s in %s. `help` lists the commands.\n", s.client.User(), s.client.FS())
 	}
 }
-
-func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

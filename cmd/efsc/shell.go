@@ -7,9 +7,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/plain"
 )
 
@@ -21,6 +21,11 @@ type shell struct {
 	out, errs   io.Writer
 	cache       cache
 	interactive bool
+	colour      bool // names are coloured
+	exitOnError bool // a script ends at its first failure
+
+	dir, lastDir string // where relative paths begin in the file system; absolute
+	localDir     string // where relative local paths begin; "": where efsc was started
 
 	failed  bool // a command of a script did
 	stopped bool
@@ -29,7 +34,7 @@ type shell struct {
 // run takes commands until stop, the end of the input, or a signal.
 func (s *shell) run() error {
 	for !s.stopped && s.ctx.Err() == nil {
-		line, err := await(s.ctx, s.in.command)
+		line, err := await(s.ctx, func() (string, error) { return s.in.command(s.prompt()) })
 		switch {
 		case errors.Is(err, errInterrupted):
 			continue
@@ -45,6 +50,21 @@ func (s *shell) run() error {
 		return errReported
 	}
 	return nil
+}
+
+// maxPrompt is how much of the directory the prompt shows, in characters.
+const maxPrompt = 30
+
+// prompt is `efs>`, with the directory before it where that is not the root.
+func (s *shell) prompt() string {
+	if s.dir == "/" {
+		return "efs> "
+	}
+	dir := []rune(browse.Safe(s.dir))
+	if len(dir) > maxPrompt {
+		dir = append([]rune("…"), dir[len(dir)-maxPrompt:]...)
+	}
+	return string(dir) + " efs> "
 }
 
 // await runs a read that nothing can interrupt. It leaves it behind when ctx
@@ -70,14 +90,17 @@ func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
 // endOfInput ends the shell, except as the main process of a container: that
 // stays, for others to enter, until it is told to stop.
 func (s *shell) endOfInput() {
-	if inContainer() && os.Getpid() == 1 {
+	if whereWeRun() == mainProcess {
 		<-s.ctx.Done()
 	}
 	s.stopped = true
 }
 
+// errTold is a failure that has been told already.
+var errTold = errors.New("failed")
+
 // perform runs one line and tells of its failure. Ctrl-C ends the command, not
-// the shell.
+// the shell; a script, it ends.
 func (s *shell) perform(line string) {
 	words, err := split(line)
 	if err == nil && len(words) == 0 {
@@ -86,80 +109,50 @@ func (s *shell) perform(line string) {
 	if err == nil {
 		ctx, stop := signal.NotifyContext(s.ctx, os.Interrupt)
 		err = s.dispatch(ctx, words)
+		if err != nil && ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
 		stop()
 	}
-	if err != nil {
-		s.failed = true
-		fmt.Fprintln(s.errs, "efsc:", plain.Error(err))
+	if err == nil {
+		return
+	}
+	s.failed = true
+	s.stopped = s.stopped || s.exitOnError && !s.interactive
+	if !errors.Is(err, errTold) {
+		s.tell(err)
 	}
 }
 
-func (s *shell) dispatch(ctx context.Context, words []string) error {
-	cmd := find(words[0])
+func (s *shell) tell(err error) {
+	fmt.Fprintln(s.errs, "efsc:", browse.Printable(s.errs, plain.Error(err)))
+}
+
+func (s *shell) dispatch(ctx context.Context, words []word) error {
+	cmd := find(words[0].text)
 	if cmd == nil {
-		return usageError{fmt.Errorf("there is no command %q; `help` lists them", words[0])}
+		return usagef("there is no command %q; `help` lists them", words[0].text)
 	}
-	args := words[1:]
-	if len(args) < cmd.min || len(args) > cmd.max {
-		return usageError{fmt.Errorf("usage: %s", cmd.usage)}
+	c, err := cmd.parse(words[1:])
+	if err != nil {
+		return err
 	}
-	return cmd.run(s, ctx, args)
+	return cmd.run(s, ctx, c)
 }
 
-// command is something that can be typed at the prompt.
-type command struct {
-	name, usage, help string
-	min, max          int // number of arguments
-	run               func(s *shell, ctx context.Context, args []string) error
-}
-
-func find(name string) *command {
-	for i := range commands {
-		if commands[i].name == name {
-			return &commands[i]
+// each does something to each path, goes on after failures and tells of each.
+func (s *shell) each(ctx context.Context, paths []string, do func(path string) error) error {
+	var failed error
+	for _, path := range paths {
+		err := do(path)
+		if err == nil {
+			continue
 		}
-	}
-	return nil
-}
-
-// split takes a line apart into words as shells do: 'as it is', "with \" in
-// it", back\ slash. A line that begins with # is a comment.
-func split(line string) ([]string, error) {
-	if strings.HasPrefix(strings.TrimSpace(line), "#") {
-		return nil, nil
-	}
-	var words []string
-	var word strings.Builder
-	open, quote, escaped := false, rune(0), false
-	for _, r := range line {
-		switch {
-		case escaped:
-			word.WriteRune(r)
-			escaped = false
-		case r == '\\' && quote != '\'':
-			open, escaped = true, true
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '\'' || r == '"':
-			open, quote = true, r
-		case r == ' ' || r == '\t' || r == '\r':
-			if open {
-				words = append(words, word.String())
-				word.Reset()
-				open = false
-			}
-		default:
-			open = true
-			word.WriteRune(r)
+		if len(paths) == 1 || ctx.Err() != nil {
+			return err
 		}
+		s.tell(err)
+		failed = errTold
 	}
-	if quote != 0 || escaped {
-		return nil, usageError{errors.New("a quote is not closed, or the line ends in a backslash")}
-	}
-	if open {
-		words = append(words, word.String())
-	}
-	return words, nil
+	return failed
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -32,16 +33,41 @@ func inContainer() bool {
 	return os.Getenv("container") != "" || os.Getenv("KUBERNETES_SERVICE_HOST") != ""
 }
 
-// stopContainer ends the container's main process where that is another efsc,
-// so that stop does the same from `docker exec`.
+// inits are programs that start a container's main process and stand for it.
+var inits = []string{"tini", "docker-init", "podman-init", "catatonit", "dumb-init"}
+
+// whereWeRun tells what a stop would end.
+func whereWeRun() place {
+	main := commandOf("1")
+	beneathInit := slices.Contains(inits, main)
+	switch {
+	case !inContainer():
+		return outside
+	case os.Getpid() == 1 || os.Getppid() == 1 && beneathInit:
+		return mainProcess
+	case main == "efsc" || beneathInit && slices.Contains(childrenOfMain(), "efsc"):
+		return entered
+	}
+	return stranger
+}
+
+// commandOf returns the name of a process's program; "" where there is none.
+func commandOf(pid string) string {
+	name, _ := os.ReadFile("/proc/" + pid + "/comm") // what cannot be read is not ours
+	return strings.TrimSpace(string(name))
+}
+
+func childrenOfMain() (names []string) {
+	pids, _ := os.ReadFile("/proc/1/task/1/children") // as above
+	for _, pid := range strings.Fields(string(pids)) {
+		names = append(names, commandOf(pid))
+	}
+	return names
+}
+
+// stopContainer ends the container's main process, so that stop does the same
+// from `docker exec`.
 func stopContainer() error {
-	if os.Getpid() == 1 {
-		return nil
-	}
-	name, err := os.ReadFile("/proc/1/comm")
-	if err != nil || strings.TrimSpace(string(name)) != "efsc" {
-		return nil // not ours to stop
-	}
 	if err := syscall.Kill(1, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stopping the container: %w", err)
 	}
