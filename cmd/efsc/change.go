@@ -46,7 +46,7 @@ func (s *shell) mkdir(ctx context.Context, c *call) error {
 		return err
 	}
 	return s.done(s.each(ctx, paths, func(p string) error {
-		err := s.client.Mkdir(ctx, p)
+		err := s.client.Mkdir(ctx, p, client.MkdirOptions{})
 		if errors.Is(err, client.ErrExists) && c.set["parents"] && s.isDir(ctx, p) {
 			return nil
 		}

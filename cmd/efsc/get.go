@@ -49,6 +49,9 @@ func (s *shell) copyOf(ctx context.Context, path string, show bool) error {
 	if e.IsDir() {
 		return fmt.Errorf("%s is a directory: `ls` lists it, `get -r` copies it", e.Path)
 	}
+	if e.IsSymlink() {
+		return fmt.Errorf("%s is a symbolic link to %s: get what it leads to", e.Path, quoted(e.Target))
+	}
 	if where, content, ok := s.cache.lookup(e); ok {
 		return s.deliver(where, bytes.NewReader(content), e, show)
 	}
