@@ -184,6 +184,7 @@ func openNode(ctx context.Context, cfg *config.Config, providers map[string]efs.
 		KMS:        node.KMSConfig{KeyTTL: cfg.KMS.KeyTTL, OutageGrace: cfg.KMS.OutageGrace, Timeout: cfg.KMS.Timeout, DeletionWait: cfg.KMS.DeletionWait},
 		Audit: node.AuditConfig{Enabled: cfg.Audit.Enabled, Dir: cfg.Audit.Dir, MaxSize: int64(cfg.Audit.MaxSize),
 			Keep: cfg.Audit.Keep, Sinks: cfg.Audit.Sinks},
+		Journal:        node.JournalConfig(cfg.Journal),
 		Hostnames:      cfg.Server.Hostnames,
 		TLSCert:        cfg.Server.TLSCert,
 		TLSKey:         cfg.Server.TLSKey,

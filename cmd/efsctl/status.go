@@ -77,6 +77,7 @@ func printFSStatus(cmd *cobra.Command, f node.FSStatus) error {
 			[]string{"Users:", fmt.Sprint(f.Users)},
 			[]string{"Sealed by:", strings.Join(stages, ", then ")},
 			[]string{"Index:", fmt.Sprintf("%s, change %d, anchored at %d", bytesText(f.IndexBytes), f.Seq, f.AnchorSeq)},
+			[]string{"Journal:", journalText(f)},
 			[]string{"Placement:", fmt.Sprintf("%s, %d levels of directories", f.Volume, f.FanOut)})
 	}
 	if err := table(cmd.OutOrStdout(), rows); err != nil {
@@ -99,4 +100,17 @@ func printList(cmd *cobra.Command, head string, lines []string) {
 	for _, l := range lines {
 		printLine(cmd, "- "+l)
 	}
+}
+
+// journalText tells how far the journal is.
+func journalText(f node.FSStatus) string {
+	j := f.Journal
+	if j == nil {
+		return "none is kept"
+	}
+	text := fmt.Sprintf("%s, %s, leads to change %d", j.State, bytesText(j.Bytes), j.Seq)
+	if j.Reason != "" {
+		text += ": " + j.Reason
+	}
+	return text
 }

@@ -30,6 +30,7 @@ type Config struct {
 	Limits   Limits     `koanf:"limits"`
 	Cache    Cache      `koanf:"cache"`
 	Audit    Audit      `koanf:"audit"`
+	Journal  Journal    `koanf:"journal"`
 	Tracing  Tracing    `koanf:"tracing"`
 	Log      Log        `koanf:"log"`
 
@@ -100,6 +101,12 @@ type Audit struct {
 	MaxSize Size          `koanf:"max_size"` // of one of its files
 	Keep    time.Duration `koanf:"keep"`     // 0: for ever
 	Sinks   []string      `koanf:"sinks"`    // where its newest head is kept besides
+}
+
+// Journal says whether the journal of each file system is kept.
+type Journal struct {
+	Enabled  bool          `koanf:"enabled"`
+	Interval time.Duration `koanf:"interval"` // between two checkpoints, at most
 }
 
 // Tracing is where traces are sent.

@@ -20,6 +20,7 @@ var sections = []struct{ name, help string }{
 	{"limits", "What one request, one client or all of them may use."},
 	{"cache", "Decrypted files in memory, for those that are read again and again. Off as long as size is 0."},
 	{"audit", "The log of who did what."},
+	{"journal", "What an index can be made from again, beside the contents of each file system."},
 	{"tracing", "Where traces of requests are sent. They hold ids and durations, no names."},
 	{"log", "How and how much is logged."},
 }
@@ -71,6 +72,9 @@ var settings = []setting{
 	{"audit.max_size", "", "64MiB", false, "size of a file of it, before the next one is begun"},
 	{"audit.keep", "", "0s", true, "how long it is kept; 0: for ever"},
 	{"audit.sinks", "", []string{}, false, "where its newest head is kept besides: file:/PATH, syslog, syslog:udp://HOST:PORT, kms:PROVIDER"},
+
+	{"journal.enabled", "", true, false, "keep checkpoints of the index and what was committed since, for efsctl rebuild-index and efs-recover"},
+	{"journal.interval", "", "1d", false, "longest time between two checkpoints; what was deleted is in older ones until then"},
 
 	{"tracing.endpoint", "", "", false, "base URL of an OTLP/HTTP receiver, such as http://127.0.0.1:4318; empty: that of OTEL_EXPORTER_OTLP_ENDPOINT, else no traces"},
 	{"tracing.sample_ratio", "", 1.0, false, "part of the traces that is kept, 0 to 1. Traces that users' own traceparent headers begin are kept as these say"},

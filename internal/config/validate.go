@@ -27,6 +27,7 @@ func (c *Config) Validate() error {
 		c.Limits.validate(),
 		c.Cache.validate(),
 		c.Audit.validate(),
+		atLeast("journal.interval", c.Journal.Interval, time.Minute),
 		c.Tracing.validate(),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		oneOf("log.format", c.Log.Format, "text", "json"),

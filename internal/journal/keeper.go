@@ -73,7 +73,8 @@ type Keeper struct {
 	key    []byte
 	log    *slog.Logger
 	tap    *tap
-	stop   func() // following
+	renew  chan struct{} // a checkpoint is asked for
+	stop   func()        // following
 	cancel context.CancelFunc
 	ctx    context.Context
 	done   sync.WaitGroup
@@ -120,7 +121,7 @@ func Start(o Options) (*Keeper, error) {
 	if o.Fault == nil {
 		o.Fault = func(string) error { return nil }
 	}
-	k := &Keeper{o: o, key: bytes.Clone(o.Key), log: o.Logger, tap: newTap(o.Clock)}
+	k := &Keeper{o: o, key: bytes.Clone(o.Key), log: o.Logger, tap: newTap(o.Clock), renew: make(chan struct{}, 1)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	head, stop, err := o.Index.Follow(k.tap)
 	if err != nil {
@@ -220,6 +221,8 @@ func (k *Keeper) run() {
 		case <-k.tap.full:
 		case <-timer.C:
 		case <-idle.C:
+		case <-k.renew:
+			k.miss(time.Time{})
 		case m := <-k.making:
 			k.made(m)
 		}
@@ -339,6 +342,9 @@ func (k *Keeper) tell(change func(*Status)) {
 	defer k.mu.Unlock()
 	change(&k.status)
 }
+
+// Renew has a checkpoint made, on which nothing that is there now has a bearing.
+func (k *Keeper) Renew() { signal(k.renew) }
 
 // Status tells how the journal is.
 func (k *Keeper) Status() Status {

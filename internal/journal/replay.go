@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/efs-project/efs"
 )
@@ -40,9 +41,13 @@ func ReplayTo(dir string, key []byte, v *Visitor) (Report, error) {
 // leads to. Errors: those of Replay.
 func Verify(dir string, key []byte) (rep Report, err error) {
 	for range 10 {
-		if rep, err = ReplayTo(dir, key, &Visitor{}); !errors.Is(err, os.ErrNotExist) {
-			break // else a new checkpoint has replaced a file meanwhile
+		rep, err = ReplayTo(dir, key, &Visitor{})
+		if err == nil && rep.Complete || err != nil && !errors.Is(err, os.ErrNotExist) {
+			break
 		}
+		// Perhaps a new checkpoint has replaced a file meanwhile, or a chunk is
+		// only half written.
+		time.Sleep(20 * time.Millisecond)
 	}
 	return rep, err
 }

@@ -49,6 +49,8 @@ type Config struct {
 
 	Audit AuditConfig
 
+	Journal JournalConfig
+
 	// Tracer makes traces of requests and of calls of KMSs; nil: there are none.
 	// Whoever opened it closes it, after the node.
 	Tracer *tracing.Tracer

@@ -124,6 +124,9 @@ func (n *Node) build(ctx context.Context, rec fsRecord, policy efs.Policy, progr
 	if p.blobs, err = dir.Create(p.places.files, dir.Options{FanOut: policy.FanOut}); err != nil {
 		return nil, err
 	}
+	if err := p.keepJournal(n, rec.Name); err != nil {
+		return nil, err
+	}
 	options := p.options(n, rec)
 	options.Policy = policy
 	if p.fs, err = fsys.Create(ctx, options); err != nil {

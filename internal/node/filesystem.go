@@ -16,6 +16,7 @@ import (
 	"github.com/efs-project/efs/internal/contentcache"
 	"github.com/efs-project/efs/internal/fsys"
 	"github.com/efs-project/efs/internal/index/bolt"
+	"github.com/efs-project/efs/internal/journal"
 	"github.com/efs-project/efs/internal/keyring"
 )
 
@@ -33,12 +34,14 @@ type FileSystem struct {
 // parts are what a file system is put together from. close releases those
 // that were opened.
 type parts struct {
-	keys   *keyring.Keys
-	index  *bolt.Index
-	blobs  *dir.Store
-	fs     *fsys.FS
-	cache  *contentcache.View // nil: none
-	places places
+	keys  *keyring.Keys
+	index *bolt.Index
+	blobs *dir.Store
+	fs    *fsys.FS
+	cache *contentcache.View // nil: none
+
+	journal *journal.Keeper // nil: none
+	places  places
 }
 
 func (p *parts) close() error {
@@ -51,6 +54,9 @@ func (p *parts) close() error {
 	}
 	if p.blobs != nil {
 		errs = append(errs, p.blobs.Close())
+	}
+	if p.journal != nil {
+		errs = append(errs, p.journal.Close())
 	}
 	if p.index != nil {
 		errs = append(errs, p.index.Close())
@@ -99,6 +105,9 @@ func (n *Node) openFS(ctx context.Context, rec fsRecord) (f *FileSystem, err err
 		return nil, err
 	}
 	if p.blobs, err = dir.Open(p.places.files, dir.Options{}); err != nil {
+		return nil, err
+	}
+	if err := p.keepJournal(n, rec.Name); err != nil {
 		return nil, err
 	}
 	if p.fs, err = fsys.Open(ctx, p.options(n, rec)); err != nil {

@@ -58,6 +58,8 @@ type FSStatus struct {
 	Volume     string     `json:"volume,omitempty"`
 	FanOut     int        `json:"fan_out,omitempty"`
 	Problems   []string   `json:"problems,omitempty"`
+
+	Journal *JournalStatus `json:"journal,omitempty"`
 }
 
 // Status returns how the node is.
@@ -127,7 +129,7 @@ func (n *Node) describe(ctx context.Context, v *vault, s *FSStatus, f *FileSyste
 	s.Policy, s.Problems = f.Policy(), f.problems
 	layout := f.Layout()
 	s.Volume, s.FanOut = layout.Volume, layout.FanOut
-	s.IndexBytes = f.Stats().SizeBytes
+	s.IndexBytes, s.Journal = f.Stats().SizeBytes, f.Journal()
 	usage, err := f.Usage(ctx)
 	if err != nil {
 		fail(err)

@@ -198,5 +198,6 @@ func (c *fsCollector) Collect(out chan<- prometheus.Metric) {
 		collectContents(c.s.base, f, out)
 		collectJobs(f, out)
 		collectQuota(f, out)
+		collectJournal(f, out)
 	}
 }
