@@ -35,7 +35,7 @@ var contract = sync.OnceValues(func() (*openapi3.T, error) {
 	}
 	b = bytes.ReplaceAll(b, []byte("x-additionalOperations:"), []byte("additionalOperations:"))
 	b = bytes.Replace(b, []byte("openapi: 3.1.0"), []byte("openapi: 3.2.0"), 1)
-	for _, t := range []string{"application/x-ndjson", "application/pem-certificate-chain", "application/pkcs10"} {
+	for _, t := range []string{"application/x-ndjson", "application/pem-certificate-chain", "application/pkcs10", "application/x-tar"} {
 		openapi3filter.RegisterBodyDecoder(t, openapi3filter.PlainBodyDecoder)
 	}
 	doc, err := openapi3.NewLoader().LoadFromData(b)
@@ -136,7 +136,7 @@ func requestInput(doc *openapi3.T, r *http.Request) *openapi3filter.RequestValid
 		routeBuckets: "/api/v1/buckets", routeBucket: objectsPrefix + "{fs}", routeEncryption: objectsPrefix + "{fs}/encryption",
 		routeUsers: objectsPrefix + "{fs}/users", routeUser: objectsPrefix + "{fs}/users/{user}", routeGrants: objectsPrefix + "{fs}/grants",
 		routeKeys: apiPrefix + "kms/keys", routeKey: apiPrefix + "kms/keys/{key}", routeKeyAction: apiPrefix + "kms/keys/{key}/{action}",
-		routeKMSStatus: apiPrefix + "kms/status", routeCacheClear: apiPrefix + "cache/clear"}[t.route]
+		routeKMSStatus: apiPrefix + "kms/status", routeCacheClear: apiPrefix + "cache/clear", routeArchive: objectsPrefix + "{fs}/archive"}[t.route]
 	if t.dir && r.Method == http.MethodGet {
 		if key = "/data/{dir}/"; t.path == "" {
 			key = "/data/"
