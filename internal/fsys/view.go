@@ -24,10 +24,11 @@ const (
 // contents; what was forgotten since is not (efs.ErrForgotten). Its methods are
 // safe for concurrent use.
 type View struct {
-	live *FS
-	past *FS // the same file system, reading from the snapshot
-	at   efs.IndexSnapshot
-	hold string
+	live  *FS
+	past  *FS  // the same file system, reading from the snapshot
+	alone bool // there is no other: nothing is held
+	at    efs.IndexSnapshot
+	hold  string
 
 	end   chan struct{} // closed by Close
 	ended chan struct{} // closed when the hold is renewed no more
@@ -141,7 +142,7 @@ func (v *View) Close() (err error) {
 		close(v.end)
 		<-v.ended
 		err = v.at.Close()
-		if v.lost.Load() == nil {
+		if v.lost.Load() == nil && !v.alone {
 			err = errors.Join(err, v.release())
 		}
 	})
