@@ -53,11 +53,14 @@ func (fs *FS) checkAnchor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if why == "" && fs.o.Restored {
+		why = "was put back from a backup"
+	}
 	if why == "" {
 		fs.anchored = a
 		return nil
 	}
-	if !fs.o.AcceptRollback {
+	if !fs.o.AcceptRollback && !fs.o.Restored {
 		return fmt.Errorf("%w: the index of file system '%s' %s", efs.ErrRolledBack, fs.o.Name, why)
 	}
 	fs.rolledBack = true

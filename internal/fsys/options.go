@@ -75,6 +75,7 @@ type Options struct {
 	Anchor         Anchor     // nil: none is kept
 	Cache          Cache      // of decrypted contents; nil: none
 	AcceptRollback bool       // go on with an index older than its anchor
+	Restored       bool       // the index was just put back from a backup: go on with it, whatever its anchor is
 	Logger         *slog.Logger
 	Tracer         *tracing.Tracer  // of requests; nil: none
 	Clock          func() time.Time // nil: time.Now

@@ -127,6 +127,11 @@ func (n *Node) settle(ctx context.Context) {
 			if err := n.erase(ctx, rec); err != nil {
 				n.log.Error("removing a file system whose creation was cut off", "fs", rec.Name, "err", err)
 			}
+		case phaseRestoring:
+			n.log.Warn("removing a file system whose restore was cut off; restore it again", "fs", rec.Name)
+			if err := n.undoRestore(rec); err != nil {
+				n.log.Error("removing a file system whose restore was cut off", "fs", rec.Name, "err", err)
+			}
 		case phaseDeleting:
 			n.log.Info("going on with deleting a file system", "fs", rec.Name)
 			if err := n.secrets().ring.Drop(ctx, rec.ID); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -82,7 +83,12 @@ func (p *parts) options(n *Node, rec fsRecord) fsys.Options {
 }
 
 // openFS opens a registered file system from what lies on its volumes.
-func (n *Node) openFS(ctx context.Context, rec fsRecord) (f *FileSystem, err error) {
+func (n *Node) openFS(ctx context.Context, rec fsRecord) (*FileSystem, error) {
+	return n.openFSWith(ctx, rec, func(*fsys.Options) {})
+}
+
+// openFSWith is openFS with options adjusted.
+func (n *Node) openFSWith(ctx context.Context, rec fsRecord, adjust func(*fsys.Options)) (f *FileSystem, err error) {
 	p := &parts{places: n.cfg.places(rec.Name)}
 	defer func() {
 		if err != nil {
@@ -110,7 +116,12 @@ func (n *Node) openFS(ctx context.Context, rec fsRecord) (f *FileSystem, err err
 	if err := p.keepJournal(n, rec.Name); err != nil {
 		return nil, err
 	}
-	if p.fs, err = fsys.Open(ctx, p.options(n, rec)); err != nil {
+	if err := removeDrills(ctx, filepath.Dir(p.places.files)); err != nil {
+		n.log.Warn("what a drill left could not be removed", "fs", rec.Name, "err", err)
+	}
+	o := p.options(n, rec)
+	adjust(&o)
+	if p.fs, err = fsys.Open(ctx, o); err != nil {
 		return nil, n.explainRollback(rec.Name, err)
 	}
 	users, err := access.Open(ctx, rec.Name, p.fs)

@@ -18,9 +18,10 @@ import (
 type phase string
 
 const (
-	phaseCreating phase = "creating" // undone at the next start
-	phaseReady    phase = "ready"
-	phaseDeleting phase = "deleting" // its keys are gone or going; finished at the next start
+	phaseCreating  phase = "creating" // undone at the next start
+	phaseReady     phase = "ready"
+	phaseRestoring phase = "restoring" // from a backup; what was begun is removed at the next start
+	phaseDeleting  phase = "deleting"  // its keys are gone or going; finished at the next start
 )
 
 // fsRecord is one file system in the registry.
@@ -29,6 +30,7 @@ type fsRecord struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
 	Phase   phase     `json:"phase"`
+	Was     phase     `json:"was,omitempty"` // before it was restoring
 }
 
 // registry is the set of file systems: a secret in the Box, so that nobody
