@@ -77,4 +77,3 @@ func noSpace(err error) error {
 	}
 	return err
 }
-
