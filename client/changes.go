@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -62,6 +63,23 @@ func (c *Client) Changes(ctx context.Context, o ChangesOptions) iter.Seq2[Change
 			}
 		}
 	}
+}
+
+// Sequence returns the sequence number of the newest change, 0 if there was
+// none yet: where a follower begins that lists the tree after asking.
+func (c *Client) Sequence(ctx context.Context) (uint64, error) {
+	const op = "asking for the newest change"
+	q := url.Values{"since": {strconv.FormatUint(math.MaxUint64, 10)}}
+	resp, _, err := c.do(ctx, &call{op: op, method: http.MethodGet, path: "/changes", query: q, safe: true})
+	if err != nil {
+		return 0, err
+	}
+	drain(resp.Body)
+	seq, err := strconv.ParseUint(resp.Header.Get("EFS-Sequence"), 10, 64)
+	if err != nil {
+		return 0, &opError{op, fmt.Errorf("the server does not tell it (%q): it may be older than this client", resp.Header.Get("EFS-Sequence"))}
+	}
+	return seq, nil
 }
 
 // changesOnce reads one answer; ended reports that the caller wants no more,

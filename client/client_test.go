@@ -420,6 +420,9 @@ func TestChangesAreFollowed(t *testing.T) {
 		}
 		since = change.Seq
 	}
+	if newest, err := c.Sequence(t.Context()); err != nil || newest != since {
+		t.Errorf("the newest change is %d, %v; the log ends with %d", newest, err, since)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	made := make(chan error, 1)

@@ -49,7 +49,8 @@ goes on, and the exit status is 1.` + syncHelp,
   efs cp drive:/a other:/b
   efs cp --sync ./Documents drive:/Documents
   efs cp --sync --no-delete drive:/Documents ~/Documents
-  efs cp --sync --delete --exclude '*.tmp' --exclude /build/ --dry-run . drive:/project`,
+  efs cp --sync --delete --exclude '*.tmp' --exclude /build/ --dry-run . drive:/project
+  efs cp --sync --watch ./inbox drive:/inbox`,
 		Args:              args(cobra.MinimumNArgs(2)),
 		ValidArgsFunction: a.completePlaces,
 		RunE: func(cmd *cobra.Command, args []string) error {

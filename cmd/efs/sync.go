@@ -58,6 +58,7 @@ func (f *syncFlags) add(fl *pflag.FlagSet) {
 	own.BoolVar(&f.checksum, "checksum", false, "with --sync: read every file, whatever its times say")
 	own.BoolVar(&f.removeSource, "remove-source", false, "with --sync: remove files in SRC when DST has confirmed their digest")
 	own.BoolVar(&f.noState, "no-state", false, "with --sync: remember nothing, and go on with nothing remembered")
+	own.BoolVar(&f.watch, "watch", false, "with --sync: stay, and follow SRC as it changes, until Ctrl-C")
 	own.BoolVar(&f.asJSON, "json", false, "with --sync: print what was done as one JSON document")
 	own.Var(&pattern{f: &f.filter}, "exclude", "with --sync: leave out what fits this `PATTERN`")
 	own.Var(&pattern{f: &f.filter, include: true}, "include", "with --sync: take back what fits this `PATTERN`, as !PATTERN does")

@@ -21,9 +21,11 @@ func (m *Mirror) execute(ctx context.Context, l *listings, plan *treesync.Plan) 
 		}
 		m.mem.inStep(&n, s.Version, d.Version)
 	}
-	m.mu.Lock()
-	m.result.Unchanged += plan.Unchanged
-	m.mu.Unlock()
+	if !l.part { // parts would be counted again and again
+		m.mu.Lock()
+		m.result.Unchanged = plan.Unchanged
+		m.mu.Unlock()
+	}
 	if len(plan.Actions) > 0 || len(plan.Deletions) > 0 {
 		if err := m.dst.prepare(ctx); err != nil {
 			return err

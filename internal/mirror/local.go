@@ -144,6 +144,8 @@ func (l *local) lstat(path string) (*treesync.Node, error) {
 	return &n, nil
 }
 
+func (l *local) stat(_ context.Context, path string) (*treesync.Node, error) { return l.lstat(path) }
+
 // still checks that at path there is what was listed.
 func (l *local) still(path string, listed *treesync.Node) error {
 	now, err := l.lstat(path)

@@ -35,6 +35,14 @@ func (l *local) list(ctx context.Context, dir string, deep bool, f *treesync.Fil
 	if l.root == nil {
 		return nil, errNotThere
 	}
+	for i := range dir + "/" {
+		if dir == "" || i < len(dir) && dir[i] != '/' {
+			continue
+		}
+		if n, err := l.lstat(dir[:i]); err != nil || n == nil || n.Kind != treesync.Dir {
+			return nil, errors.Join(errNotThere, err) // a link, perhaps: nothing is looked at through it
+		}
+	}
 	w := &walker{ctx: ctx, l: l, deep: deep, filter: f, trouble: trouble, sem: make(chan struct{}, 2*runtime.NumCPU())}
 	entries, err := w.read(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -132,6 +132,18 @@ func (r *remote) node(path string, e *client.Entry) treesync.Node {
 	return n
 }
 
+func (r *remote) stat(ctx context.Context, path string) (*treesync.Node, error) {
+	e, err := r.c.Stat(ctx, r.path(path))
+	if errors.Is(err, client.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	n := r.node(path, e)
+	return &n, nil
+}
+
 func (r *remote) digest(ctx context.Context, n *treesync.Node) (treesync.Digest, error) {
 	body, err := r.c.Get(ctx, r.path(n.Path))
 	if err != nil {

@@ -13,6 +13,8 @@ type side interface {
 	// below it. What cannot be read is told one by one to trouble. errNotThere
 	// where dir is not there.
 	list(ctx context.Context, dir string, deep bool, f *treesync.Filter, trouble func(error)) ([]treesync.Node, error)
+	// stat describes what is at path, nil for nothing.
+	stat(ctx context.Context, path string) (*treesync.Node, error)
 	// digest reads a file and returns the SHA-256 of what it read, which is
 	// that of n unless an error tells that it was not n any more.
 	digest(ctx context.Context, n *treesync.Node) (treesync.Digest, error)

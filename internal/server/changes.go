@@ -32,11 +32,16 @@ func (x *exchange) changes(t target) error {
 	}
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
+	head, err := x.fs.Head(ctx)
+	if err != nil {
+		return readProblem(err)
+	}
 	page, err := x.fs.Changes(ctx, since, changesPage)
 	if err != nil {
 		return readProblem(err) // log-truncated is told before the stream begins
 	}
 	h := x.Header()
+	x.set("Efs-Sequence", strconv.FormatUint(head.Seq, 10))
 	h["Content-Type"] = linesType
 	h["Cache-Control"] = cacheControl
 	x.WriteHeader(http.StatusOK)
