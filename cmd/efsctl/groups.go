@@ -24,6 +24,9 @@ func (c *ctl) addGroups(root *cobra.Command) {
 			c.kmsCommand(), c.rotateCommand(), c.retireEpochCommand(), c.rotateKMSCommand(), c.rotateStarterCommand(), c.rotateJWTCommand(),
 			c.rotateCACommand(), c.backupKeysCommand(), c.restoreKeysCommand(),
 		}},
+		{"backup", "Backups:", []*cobra.Command{
+			c.backupCommand(), c.restoreCommand(), c.drillCommand(),
+		}},
 		{"forget", "Forgetting:", []*cobra.Command{
 			c.forgetCommand(), c.receiptsCommand(), c.receiptKeyCommand(), c.verifyReceiptCommand(),
 		}},

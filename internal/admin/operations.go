@@ -59,6 +59,10 @@ var operations = map[string]operation{
 	opBackupKeys:    typed(backupKeys),
 	opRestoreKeys:   typed(restoreKeys),
 	opKeyCopies:     typed(keyCopies),
+	opBackup:        typed(makeBackup),
+	opListBackups:   typed(listBackups),
+	opRestore:       typed(restore),
+	opDrill:         typed(drill),
 
 	opGrant:       typed(grant),
 	opRevokeGrant: typed(revokeGrant),

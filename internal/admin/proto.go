@@ -107,6 +107,10 @@ const (
 	opBackupKeys    = "backup-keys"
 	opRestoreKeys   = "restore-keys"
 	opKeyCopies     = "key-copies"
+	opBackup        = "backup"
+	opListBackups   = "list-backups"
+	opRestore       = "restore"
+	opDrill         = "drill"
 
 	opGrant       = "grant"
 	opRevokeGrant = "revoke-grant"
