@@ -257,38 +257,28 @@ func (s *streamReader) resync() (ok bool, err error) {
 	}
 }
 
-// findChunk looks for what could be the header of a chunk with a number above
+// findChunk looks for a block that could be the beginning of a chunk with a number above
 // counter. at < 0: there is none.
 func findChunk(src io.ReadSeeker, from int64, counter uint64) (at int64, number uint64, err error) {
-	if _, err := src.Seek(from, io.SeekStart); err != nil {
+	at = align(from)
+	if _, err := src.Seek(at, io.SeekStart); err != nil {
 		return -1, 0, err
 	}
-	const window = 1 << 20
-	buf := make([]byte, 0, 2*window)
-	base := from
+	buf := make([]byte, 64*blockLen)
 	for {
-		n, err := io.ReadFull(src, buf[len(buf):len(buf)+window])
-		buf = buf[:len(buf)+n]
-		last := isEnd(err)
-		if err != nil && !last {
+		n, err := io.ReadFull(src, buf)
+		if err != nil && !isEnd(err) {
 			return -1, 0, err
 		}
-		for i := 0; ; i++ {
-			j := bytes.Index(buf[i:], chunkMagic)
-			if j < 0 || i+j+chunkHeaderLen > len(buf) {
-				break
-			}
-			i += j
-			if number := binary.BigEndian.Uint64(buf[i+8:]); number > counter && number-counter < 1<<32 &&
-				(buf[i+3] == chunkData || buf[i+3] == chunkEnd) {
-				return base + int64(i), number, nil
+		for i := 0; i+chunkHeaderLen <= n; i += blockLen {
+			number := binary.BigEndian.Uint64(buf[i+8:])
+			if bytes.HasPrefix(buf[i:], chunkMagic) && number > counter && (buf[i+3] == chunkData || buf[i+3] == chunkEnd) {
+				return at + int64(i), number, nil
 			}
 		}
-		if last {
+		if err != nil {
 			return -1, 0, nil
 		}
-		keep := min(len(buf), chunkHeaderLen-1)
-		base += int64(len(buf) - keep)
-		buf = append(buf[:0], buf[len(buf)-keep:]...)
+		at += int64(n)
 	}
 }

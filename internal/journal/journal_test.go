@@ -119,7 +119,7 @@ func TestDamagedLogGivesAnEarlierState(t *testing.T) {
 			if i < 0 {
 				t.Fatalf("byte %d %s: a state that never was", at, what)
 			}
-			if what == "altered" && at >= headerLen && rep.Complete {
+			if what == "altered" && rep.Complete {
 				t.Fatalf("byte %d of %d altered: nothing said, state %d of %d", at, len(whole), i, len(states)-1)
 			}
 		}
@@ -134,7 +134,7 @@ func TestDamagedCheckpointGivesTheRest(t *testing.T) {
 	path := checkpointOf(t, dir, s, 1)
 	whole := read(t, path)
 	for range 40 {
-		at := headerLen + rng.IntN(len(whole)-headerLen)
+		at := blockLen + rng.IntN(len(whole)-blockLen)
 		damaged := slices.Clone(whole)
 		damaged[at] ^= byte(1 + rng.IntN(255))
 		write(t, path, damaged)

@@ -31,7 +31,7 @@ type Options struct {
 	Room  func() (int64, error)
 	Pause time.Duration
 	Fault func(step string) error
-	Logs  int64 // bytes of logs that are no reason for a checkpoint; 0: 64 MiB
+	Logs  int64 // bytes of logs that are no reason for a checkpoint; 0: 1 GiB
 }
 
 // DefaultInterval is the longest time between two checkpoints of an index that
@@ -41,7 +41,7 @@ const DefaultInterval = 24 * time.Hour
 const (
 	drainEvery = 500 * time.Millisecond // at the latest after a commit
 	retryAfter = time.Minute            // after a failure
-	leastLogs  = 64 << 20               // bytes of logs that are no reason for a checkpoint
+	leastLogs  = 1 << 30                // bytes of logs that are no reason for a checkpoint
 	mostLogs   = 200                    // files
 )
 

@@ -1,13 +1,12 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-
-	"encoding/binary"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/atomicfile"
@@ -29,7 +28,7 @@ func createLog(dir string, key []byte, number uint64, head efs.Head) (*logFile, 
 		return nil, err
 	}
 	l := &logFile{f: f, number: number, head: head}
-	if l.out, err = newStreamWriter(f, key, fileHeader{kind: kindLog, number: number, fs: head.FS}); err == nil {
+	if l.out, err = newStreamWriter(&directFile{f: f}, key, fileHeader{kind: kindLog, number: number, fs: head.FS}); err == nil {
 		err = l.out.chunk(chunkData, appendHead(nil, head.Revision, head))
 	}
 	if err == nil {
@@ -111,7 +110,7 @@ func lastHead(path string, key []byte) (h efs.Head, ok bool, err error) {
 		if head[3] == chunkEnd {
 			break
 		}
-		s.at += chunkHeaderLen + int64(binary.BigEndian.Uint32(head[4:])) + chunkTag
+		s.at += align(chunkHeaderLen + int64(binary.BigEndian.Uint32(head[4:])) + chunkTag)
 		s.counter++
 	}
 	if _, err := f.Seek(s.at, io.SeekStart); err != nil {

@@ -69,7 +69,7 @@ func (k *Keeper) due() bool {
 	case k.gap || k.broken:
 		return true
 	}
-	return k.dirty && (k.logged > max(k.o.Logs, k.base) || k.logs > mostLogs || now.Sub(k.based) > k.o.Interval)
+	return k.dirty && (k.logged > max(k.o.Logs, 2*k.base) || k.logs > mostLogs || now.Sub(k.based) > k.o.Interval)
 }
 
 // estimate is how long a checkpoint will be, at most.
@@ -114,7 +114,7 @@ func (k *Keeper) checkpoint(number uint64, from efs.Head) (head efs.Head, size i
 	if err != nil {
 		return head, 0, err
 	}
-	w := &pacedFile{ctx: k.ctx, f: f, check: func() error {
+	w := &pacedFile{ctx: k.ctx, f: f, w: directFile{f: f}, check: func() error {
 		return errors.Join(k.o.Fault("checkpoint"), k.mayTake(pacedStep))
 	}}
 	err = writeCheckpoint(k.ctx, w, k.key, s, number)
@@ -178,6 +178,7 @@ func (k *Keeper) removeBefore(number uint64) error {
 type pacedFile struct {
 	ctx     context.Context
 	f       *os.File
+	w       directFile
 	check   func() error
 	step    int64
 	written int64
@@ -193,7 +194,7 @@ func (p *pacedFile) Write(b []byte) (int, error) {
 		}
 		p.began = time.Now()
 	}
-	n, err := p.f.Write(b)
+	n, err := p.w.Write(b)
 	p.step, p.written = p.step+int64(n), p.written+int64(n)
 	if err == nil && p.step >= pacedStep {
 		p.step = 0

@@ -168,7 +168,7 @@ func (r *replayer) log(f file, last bool) (why string, err error) {
 	defer func() { _ = src.Close() }()
 	s, err := openStream(bufio.NewReaderSize(src, 1<<16), r.key)
 	switch {
-	case errors.Is(err, efs.ErrDamaged) && last && f.size < headerLen:
+	case errors.Is(err, efs.ErrDamaged) && last && f.size < blockLen:
 		return "", nil // its writer was stopped before it wrote anything
 	case errors.Is(err, efs.ErrDamaged):
 		return "it does not open", nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unsafe"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/kdf"
@@ -19,7 +20,8 @@ import (
 // STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár 2015) with chunks
 // of different lengths: the nonce counts them and marks the last one.
 const (
-	headerLen      = 64
+	headerLen      = 64   // of what is in the first block
+	blockLen       = 4096 // in multiples of which everything is written
 	chunkHeaderLen = 16
 	chunkTag       = 16
 	chunkSize      = 1 << 20            // of plaintext, unless one item is longer
@@ -98,15 +100,29 @@ func chunkNonce(kind byte, counter uint64) (n [12]byte) {
 	return n
 }
 
-// streamWriter seals chunks into a file. After an error it must not be used.
+// align rounds up to whole blocks.
+func align(n int64) int64 { return (n + blockLen - 1) &^ (blockLen - 1) }
+
+// streamWriter seals chunks into a file, each with one write of whole blocks that
+// lie on blocks in memory too, so that they can pass by the page cache. After
+// an error it must not be used.
 type streamWriter struct {
 	w       io.Writer
 	aead    cipher.AEAD
 	counter uint64
-	sealed  []byte
-	written int64 // bytes, header included
+	buf     []byte // aligned
+	written int64  // bytes, header included
 }
 
+// blocks returns memory of whole blocks, on a block, with room for n bytes.
+func blocks(n int) []byte {
+	b := make([]byte, int(align(int64(n)))+blockLen)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (blockLen - 1)
+	return b[skip : skip+len(b)-blockLen]
+}
+
+// newStreamWriter begins a file. The first write, of the header, comes with the
+// first chunk.
 func newStreamWriter(w io.Writer, key []byte, h fileHeader) (*streamWriter, error) {
 	rand.Read(h.salt[:])
 	header := h.bytes()
@@ -114,25 +130,32 @@ func newStreamWriter(w io.Writer, key []byte, h fileHeader) (*streamWriter, erro
 	if err != nil {
 		return nil, err
 	}
-	n, err := w.Write(header)
+	block := blocks(headerLen)
+	copy(block, header)
+	n, err := w.Write(block)
 	return &streamWriter{w: w, aead: aead, written: int64(n)}, err
 }
 
 // chunk writes one chunk of whole items.
 func (s *streamWriter) chunk(kind byte, plain []byte) error {
-	var head [chunkHeaderLen]byte
-	copy(head[:], chunkMagic)
+	need := chunkHeaderLen + len(plain) + chunkTag
+	if len(s.buf) < need {
+		s.buf = blocks(need)
+	}
+	head := s.buf[:chunkHeaderLen]
+	copy(head, chunkMagic)
 	head[3] = kind
 	binary.BigEndian.PutUint32(head[4:], uint32(len(plain)))
 	binary.BigEndian.PutUint64(head[8:], s.counter)
 	nonce := chunkNonce(kind, s.counter)
-	s.sealed = append(s.sealed[:0], head[:]...)
-	s.sealed = s.aead.Seal(s.sealed, nonce[:], plain, head[:])
-	n, err := s.w.Write(s.sealed)
+	s.aead.Seal(s.buf[chunkHeaderLen:chunkHeaderLen], nonce[:], plain, head)
+	end := align(int64(need))
+	clear(s.buf[need:end])
+	n, err := s.w.Write(s.buf[:end])
 	s.counter++
 	s.written += int64(n)
-	if cap(s.sealed) > 2*chunkSize {
-		s.sealed = nil
+	if len(s.buf) > 2*chunkSize {
+		s.buf = nil
 	}
 	return err
 }
@@ -166,12 +189,34 @@ func openStream(r io.Reader, key []byte) (*streamReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	aead, err := fileAEAD(key, header)
-	return &streamReader{r: r, aead: aead, head: h, at: headerLen}, err
+	s := &streamReader{r: r, head: h, at: blockLen}
+	if s.aead, err = fileAEAD(key, header); err != nil {
+		return nil, err
+	}
+	if err := s.skip(blockLen - headerLen); errors.Is(err, errTorn) {
+		return nil, fmt.Errorf("%w: file of a journal that is cut off in its header", efs.ErrDamaged)
+	} else if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// skip reads what fills a block. It is all zeros.
+func (s *streamReader) skip(n int) error {
+	var fill [blockLen]byte
+	if _, err := io.ReadFull(s.r, fill[:n]); isEnd(err) {
+		return errTorn
+	} else if err != nil {
+		return err
+	}
+	if fill != [blockLen]byte{} {
+		return errAltered
+	}
+	return nil
 }
 
 // next returns the next chunk's plaintext, memory of its own. io.EOF: the file
@@ -203,8 +248,12 @@ func (s *streamReader) next() ([]byte, error) {
 	if err != nil {
 		return nil, errAltered
 	}
+	used := int64(chunkHeaderLen + len(sealed))
+	if err := s.skip(int(align(used) - used)); err != nil {
+		return nil, err
+	}
 	s.counter++
-	s.at += chunkHeaderLen + int64(len(sealed))
+	s.at += align(used)
 	s.ended = head[3] == chunkEnd
 	return plain, nil
 }
