@@ -161,7 +161,7 @@ func fresh(t testing.TB, members int) []byte {
 		t.Fatal(err)
 	}
 	for i := range members {
-		data := text(i * 7)
+		data := text(i % 700)
 		if i == 0 {
 			data = text(3 << 20)
 		}

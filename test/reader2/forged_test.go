@@ -240,6 +240,26 @@ func TestForgedTrailers(t *testing.T) {
 	judge(t, cases)
 }
 
+// TestForgedKinds: segments of the right number and length, one of another kind
+// than its place asks for.
+func TestForgedKinds(t *testing.T) {
+	h := strings.Replace(headerWith(arr(stage(goodSlot(t)))), "\x05\x00\x06", "\x05\x01\x06", 1) // Padmé
+	const d, z = 33_000, 1783                                                                     // 34,816 with record and suffix
+	record := table(uint_(1), uint_(d))
+	rest := strings.Repeat("d", d%1024) + strings.Repeat("\x00", z%1024) + record + suffix(d, 0, z, len(record))
+	file := func(padding byte, fill string) forgery {
+		segments := append(slicesOf(forged{1, 0, strings.Repeat("d", 1024)}, d/1024), forged{padding, 0, strings.Repeat(fill, 1024)})
+		return forgery{h, append(segments, forged{4, 1, rest})}
+	}
+	judge(t, map[string]want{
+		"padding":                  {file(3, "\x00"), ""},
+		"padding that is not zero": {file(3, "x"), ""},
+		"padding as a table":       {file(2, "\x00"), "format"},
+		"padding as end block":     {file(4, "\x00"), "format"},
+		"padding as data":          {file(1, "\x00"), "format"},
+	})
+}
+
 func slicesOf(s forged, n int) []forged {
 	out := make([]forged, n)
 	for i := range out {
