@@ -90,8 +90,6 @@ class UsageError(Exception):
 UINT, NEGATIVE, BYTES, TEXT, ARRAY, MAP = range(6)  # major types
 MAX_DEPTH = 8  # of values that are skipped
 
-Value = Any  # int, bytes, str, list or dict, as Cbor.value gives them
-
 
 class Cbor:
     """Reads one item after the other of deterministic CBOR (RFC 8949, 4.2.1)."""
@@ -826,9 +824,10 @@ def argon2_of_argon2_cffi(password: bytes, salt: bytes, passes: int, memory: int
     """Debian: python3-argon2."""
     try:
         from argon2 import low_level
-    except ImportError:
+
+        return low_level.hash_secret_raw(password, salt, passes, memory, threads, 32, low_level.Type.ID)
+    except Exception:
         return None
-    return low_level.hash_secret_raw(password, salt, passes, memory, threads, 32, low_level.Type.ID)
 
 
 class Argon2id:
@@ -1407,7 +1406,8 @@ def output(path: str | None) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     part = path + ".part"
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # Windows would change line ends
+    with open(os.open(part, flags, 0o600), "wb") as f:
         try:
             yield f
         except SealError:
@@ -1544,6 +1544,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as e:
         say(str(e))
+        return 1
+    except MemoryError:
+        say("there is not enough memory, which Argon2id needs as much of as the passphrase was sealed with")
         return 1
     except KeyboardInterrupt:
         say("interrupted")

@@ -124,6 +124,7 @@ func malformed() map[string]struct {
 		return forgery{p: one, segments: []forged{{kindTrailer, true, end(layout{data: 5}, []byte("hello"), []byte(cbor))}}}
 	}
 	kib := make([]byte, 1<<10)
+	const zstd50 = "\x28\xb5\x2f\xfd\x00\x50\x93\x01\x00a" // 50 times "a", in one block
 	m := map[string]bad{
 		"header: map of indefinite length":      {head("\xa6\x01\x50", "\xbf\x01\x50"), ErrFormat},
 		"header: number not in shortest form":   {head("\x04\x00\x05\x00\x06", "\x04\x18\x00\x05\x00\x06"), ErrFormat},
@@ -163,6 +164,7 @@ func malformed() map[string]struct {
 		"frame: longer than allowed":            {ended(zstded(one), layout{data: 13, table: 8}, "\x00\x00\x04\x01\x00\x00\x00\x05hello\x00\x00\x00\x00\x00\x00\x00\x0d", Trailer{Size: 5}), ErrFormat},
 		"frame: stored longer than plain":       {ended(zstded(one), layout{data: 13, table: 8}, "\x00\x00\x00\x04\x00\x00\x00\x05hello\x00\x00\x00\x00\x00\x00\x00\x0d", Trailer{Size: 4}), ErrFormat},
 		"frame: no zstd":                        {ended(zstded(one), layout{data: 13, table: 8}, "\x00\x00\x00\x06\x00\x00\x00\x05hello\x00\x00\x00\x00\x00\x00\x00\x0d", Trailer{Size: 6}), ErrFormat},
+		"frame: two zstd frames":                {ended(zstded(one), layout{data: 28, table: 8}, "\x00\x00\x00\x64\x00\x00\x00\x14"+zstd50+zstd50+"\x00\x00\x00\x00\x00\x00\x00\x1c", Trailer{Size: 100}), ErrFormat},
 		"frame: cut off":                        {ended(zstded(one), layout{data: 12, table: 8}, "\x00\x00\x00\x05\x00\x00\x00\x05hell\x00\x00\x00\x00\x00\x00\x00\x0c", Trailer{Size: 5}), ErrFormat},
 		"segments: data after padding":          {forgery{p: one, segments: []forged{{kindPadding, false, kib}, {kindData, false, kib}, {kindTrailer, true, end(layout{data: 1 << 10, padding: 1 << 10}, nil, record(&Trailer{Size: 1 << 10}))[1<<10:]}}}, nil},
 		"segments: table instead of data":       {forgery{p: one, segments: []forged{{kindTable, false, kib}, {kindTrailer, true, end(layout{data: 1 << 10}, nil, record(&Trailer{Size: 1 << 10}))}}}, nil},

@@ -244,7 +244,7 @@ func TestForgedTrailers(t *testing.T) {
 // than its place asks for.
 func TestForgedKinds(t *testing.T) {
 	h := strings.Replace(headerWith(arr(stage(goodSlot(t)))), "\x05\x00\x06", "\x05\x01\x06", 1) // Padmé
-	const d, z = 33_000, 1783                                                                     // 34,816 with record and suffix
+	const d, z = 33_000, 1783                                                                    // 34,816 with record and suffix
 	record := table(uint_(1), uint_(d))
 	rest := strings.Repeat("d", d%1024) + strings.Repeat("\x00", z%1024) + record + suffix(d, 0, z, len(record))
 	file := func(padding byte, fill string) forgery {

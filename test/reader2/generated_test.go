@@ -161,7 +161,7 @@ func TestBothReadersKnowEverySlot(t *testing.T) {
 		"public key":          stages(public),
 		"passphrase":          withPass(seal.Argon2Params{Time: 1, MemoryKiB: 8, Threads: 1}),
 		"passphrase, lanes":   withPass(seal.Argon2Params{Time: 3, MemoryKiB: 203, Threads: 3}),
-		"passphrase, address": withPass(seal.Argon2Params{Time: 2, MemoryKiB: 1100, Threads: 2}), // more than 128 blocks in a slice
+		"passphrase, address": withPass(seal.Argon2Params{Time: 2, MemoryKiB: 520, Threads: 1}), // more than 128 blocks in a slice
 		"passphrase and key":  append(withPass(seal.Argon2Params{Time: 1, MemoryKiB: 64, Threads: 1}), public),
 	}
 	readers := map[string]given{

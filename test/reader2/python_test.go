@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 )
 
@@ -17,14 +18,21 @@ const recoverPy = "../../contrib/recover.py"
 // python is the interpreter for which the distribution installs cryptography.
 func python(t testing.TB) string {
 	t.Helper()
+	name := interpreter()
+	if name == "" {
+		t.Fatal("no Python 3 with the package cryptography: run scripts/deps test")
+	}
+	return name
+}
+
+var interpreter = sync.OnceValue(func() string {
 	for _, name := range []string{os.Getenv("EFS_TEST_PYTHON"), "/usr/bin/python3", "python3"} {
 		if name != "" && exec.Command(name, "-c", "import cryptography").Run() == nil {
 			return name
 		}
 	}
-	t.Fatal("no Python 3 with the package cryptography: run scripts/deps test")
 	return ""
-}
+})
 
 // given is a sealed file and what a reader has to open it, as in a test vector.
 type given struct {
