@@ -50,10 +50,7 @@ func (s *shell) mkdir(ctx context.Context, c *call) error {
 		if errors.Is(err, client.ErrExists) && c.set["parents"] && s.isDir(ctx, p) {
 			return nil
 		}
-		if err == nil || c.set["parents"] || !errors.Is(err, client.ErrNotFound) {
-			return err
-		}
-		return fmt.Errorf("%w: mkdir -p makes the directories above it", err)
+		return err
 	}))
 }
 

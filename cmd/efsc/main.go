@@ -135,7 +135,7 @@ func start(ctx context.Context, f flags) error {
 		return err
 	}
 	defer c.Close()
-	s := &shell{ctx: ctx, client: c, out: os.Stdout, errs: os.Stderr, cache: newCache(f.cache),
+	s := &shell{ctx: ctx, client: c, out: os.Stdout, errs: os.Stderr, cache: newCache(f.cache, c.URL()+" "+c.FS()),
 		interactive: browse.IsTerminal(os.Stdin), colour: wantsColour(os.Stdout), exitOnError: f.exitOnError, dir: "/", lastDir: "/"}
 	if !s.interactive { // nobody types on after Ctrl-C
 		var stop context.CancelFunc

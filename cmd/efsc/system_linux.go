@@ -22,6 +22,12 @@ func onTmpfs(dir string) bool {
 	return (st.Type == unix.TMPFS_MAGIC || uint32(st.Type) == ramfs) && unix.Access(dir, unix.W_OK) == nil
 }
 
+// ownedByUs reports whether a file is this user's.
+func ownedByUs(fi os.FileInfo) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
+}
+
 // inContainer reports whether this process runs in a container: Docker and
 // Podman each leave a file, others set a variable for what they start.
 func inContainer() bool {
