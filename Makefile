@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := bin
-CMDS := efs-server efsctl efs efsc efs-bench
+CMDS := efs-server efsctl efs efsc efs-bench efs-recover
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/efs-project/efs/internal/version.Version=$(VERSION)
 FUZZTIME ?= 30s
@@ -14,7 +14,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build the five binaries into bin/ (static, without cgo; CGO=1 TAGS=pkcs11 for HSMs)
+build: ## build the six binaries into bin/ (static, without cgo; CGO=1 TAGS=pkcs11 for HSMs)
 	@mkdir -p $(BIN)
 	CGO_ENABLED=$(CGO) go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(CMDS))
 

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/progress"
+	"github.com/efs-project/efs/internal/salvage"
+	"github.com/efs-project/efs/internal/secret"
+	"github.com/spf13/cobra"
+)
+
+// volume recovers a file system from where it lies.
+func (o *options) volume(cmd *cobra.Command) (err error) {
+	o.run.From = salvage.Source(o.from)
+	switch {
+	case o.place.Name == "":
+		return usage("name the file system with --fs")
+	case !efs.ValidFSName(o.place.Name):
+		return usage("%q cannot be the name of a file system", o.place.Name)
+	case o.place.Root == "" && (o.place.Files == "" || o.place.Keys == "" || o.place.System == "" && o.place.Index == "" && o.run.Checkpoint == ""):
+		return usage("name the server's root with --root")
+	case !slices.Contains([]salvage.Source{salvage.Auto, salvage.Index, salvage.Journal, salvage.Trailers}, o.run.From):
+		return usage("--from knows auto, index, journal and contents")
+	}
+	keys, err := o.openKeys(cmd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	out, err := o.open(cmd)
+	if err != nil {
+		return err
+	}
+	bar := progress.New(cmd.ErrOrStderr(), -1, o.place.Name, o.quiet)
+	o.run.Progress = bar.Add
+	o.run.Note = func(text string) { bar.Say("efs-recover: %s", text) }
+	o.run.Missing = func(m salvage.Missing) { bar.Say("missing: %s", printable(m.String())) }
+	rep, err := salvage.Run(cmd.Context(), o.place, keys, out, o.run)
+	bar.Finish()
+	if err = out.finish(err); err != nil {
+		return err
+	}
+	if err := o.writeReport(rep); err != nil {
+		return err
+	}
+	return conclude(cmd, rep)
+}
+
+func (o *options) openKeys(cmd *cobra.Command) (*salvage.Keys, error) {
+	server := o.place.Server
+	if server == "" {
+		server = filepath.Join(o.place.Root, ".server")
+	}
+	c := salvage.Credentials{KeyBackup: o.keyBackup}
+	var err error
+	if o.recoveryKey != "" {
+		if c.Recovery, err = readIdentity(o.recoveryKey); err != nil {
+			return nil, err
+		}
+	}
+	if c.Starter, err = o.starterKey(cmd.Context(), server); err != nil {
+		return nil, err
+	}
+	return salvage.OpenKeys(cmd.Context(), o.place, c)
+}
+
+func (o *options) fromShares(server string) (*secret.Key, error) {
+	return salvage.StarterFromShares(server, o.shares)
+}
+
+// conclude says what came of it.
+func conclude(cmd *cobra.Command, r salvage.Report) error {
+	say := func(format string, args ...any) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "efs-recover: "+format+"\n", args...)
+	}
+	say("%d files, %d directories, %d symbolic links, %d bytes", r.Files, r.Directories, r.Symlinks, r.Bytes)
+	if r.Recovered > 0 {
+		say("%d of the files are known by their contents alone: they are below recovered/", r.Recovered)
+	}
+	if r.Forgotten > 0 {
+		say("%d entries or contents were forgotten on purpose, and are left out", r.Forgotten)
+	}
+	if len(r.Missing) > 0 {
+		say("%d are missing, in whole or part", len(r.Missing))
+		return errMissing
+	}
+	return nil
+}
