@@ -16,8 +16,10 @@ func (c *ctl) backupKeysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup-keys FILE [--expires 90d]",
 		Short: "Write a sealed copy of the key store that expires",
-		Long: `Write a sealed, consistent copy of keys.db to FILE, while it is in use. It
-holds wrapped keys only, and opens on this root alone.
+		Long: `Write a sealed, consistent copy of keys.db to FILE, while it is in use, with the
+server's own secrets (its authorities, the local KMS) as the starter key seals
+them. It holds sealed keys only, and opens with the root's starter key alone.
+Where the machine is lost, efsctl init --from begins with it on another.
 
 What is forgotten or destroyed later may still be in the copy, so it expires:
 after that no server restores it, and receipts of forgetting name that date.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/efs-project/efs/internal/admin"
@@ -17,8 +18,9 @@ import (
 
 func (c *ctl) initCommand() *cobra.Command {
 	var form node.StarterForm
+	var from string
 	cmd := &cobra.Command{
-		Use:   "init [--shares N --threshold T]",
+		Use:   "init [--shares N --threshold T | --from FILE]",
 		Short: "Make the starter key of an empty root, print it once, start service",
 		Long: `Make the starter key of an empty root, print it and bring the server into
 service. The key is printed this once and kept nowhere: without it, what is
@@ -29,12 +31,22 @@ them open the root (efsctl unseal, once for each share); fewer tell nothing.
 
 Where a KMS keeps the starter key (starter.kms in the configuration), nothing is
 printed, unless shares or --show-recovery are asked for: without either, a KMS
-that loses its key loses all that is stored.`,
-		Example: "  docker exec efs-server efsctl init\n  efsctl init --shares 5 --threshold 3",
-		Args:    args(),
+that loses its key loses all that is stored.
+
+With --from, the root is that of a machine that was lost: it begins with the
+keys and the server's secrets in FILE, which efsctl backup-keys wrote, and has the
+starter key that it had (efsctl unseal). efsctl restore then brings back the file
+systems.`,
+		Example: `  docker exec efs-server efsctl init
+  efsctl init --shares 5 --threshold 3
+  efsctl init --from /backup/keys.efs && efsctl unseal`,
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkForm(cmd, form); err != nil {
 				return err
+			}
+			if from != "" {
+				return c.initFrom(cmd, form, from)
 			}
 			lines, err := c.client(cmd).InitAs(cmd.Context(), form)
 			printStarter(cmd, form, lines)
@@ -48,7 +60,23 @@ that loses its key loses all that is stored.`,
 		},
 	}
 	formFlags(cmd, &form)
+	cmd.Flags().StringVar(&from, "from", "", "begin with the backup of keys in `FILE`, as the server sees it")
 	return cmd
+}
+
+func (c *ctl) initFrom(cmd *cobra.Command, form node.StarterForm, from string) error {
+	if form != (node.StarterForm{}) {
+		return usageError{errors.New("init: --from makes no starter key: the root has the one that it had")}
+	}
+	path, err := filepath.Abs(from)
+	if err != nil {
+		return err
+	}
+	if err := c.client(cmd).InitFrom(cmd.Context(), path); err != nil {
+		return err
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), "The root has its keys again. Next: efsctl unseal, with its starter key; then efsctl restore DIR for each file system")
+	return nil
 }
 
 func formFlags(cmd *cobra.Command, form *node.StarterForm) {

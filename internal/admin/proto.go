@@ -118,7 +118,10 @@ const (
 )
 
 // InitRequest says in what form the starter key of a new root is shown.
-type InitRequest struct{ node.StarterForm }
+type InitRequest struct {
+	node.StarterForm
+	From string `json:"from,omitempty"` // a backup of keys, as the server sees it, to begin with
+}
 
 // What an UnsealRequest hands over.
 const (

@@ -11,6 +11,9 @@ import (
 // initialise hands the key over, and seals nothing under it before it has
 // arrived.
 func initialise(ctx context.Context, s *Server, out *stream, r InitRequest) (any, error) {
+	if r.From != "" {
+		return none{}, s.node.InitFrom(ctx, r.From)
+	}
 	return none{}, s.node.InitAs(ctx, r.StarterForm, s.shower(ctx, out))
 }
 
@@ -58,8 +61,14 @@ func rotateStarter(ctx context.Context, s *Server, out *stream, r RotateStarterR
 // may be initialised.
 func (c *Client) InitAs(ctx context.Context, f node.StarterForm) (lines []string, err error) {
 	follow := c.collecting(&lines)
-	_, err = call[none](ctx, follow, opInit, InitRequest{f})
+	_, err = call[none](ctx, follow, opInit, InitRequest{StarterForm: f})
 	return lines, err
+}
+
+// InitFrom begins an empty root with the keys in a file, as the server sees it.
+func (c *Client) InitFrom(ctx context.Context, path string) error {
+	_, err := call[none](ctx, c, opInit, InitRequest{From: path})
+	return err
 }
 
 // collecting is c with a place for what is shown once.

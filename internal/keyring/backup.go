@@ -39,6 +39,12 @@ type copyRecord struct {
 // no copy exists that Copies does not tell of. After expires nothing restores
 // it. efs.ErrBadInput if expires is not ahead.
 func (r *Keyring) Backup(w io.Writer, root efs.ID, kek seal.KEK, expires time.Time) (Copy, error) {
+	return r.BackupWith(w, root, kek, expires, nil)
+}
+
+// BackupWith is Backup with what a server needs to begin with the copy: its own
+// secrets, sealed. Restore passes over them.
+func (r *Keyring) BackupWith(w io.Writer, root efs.ID, kek seal.KEK, expires time.Time, server []byte) (Copy, error) {
 	now := r.life.now()
 	if !expires.After(now) {
 		return Copy{}, fmt.Errorf("%w: a backup of keys expires after it is made", efs.ErrBadInput)
@@ -48,8 +54,11 @@ func (r *Keyring) Backup(w io.Writer, root efs.ID, kek seal.KEK, expires time.Ti
 	if err == nil {
 		err = r.store.update(func(tx *bolt.Tx) error { return putCopy(tx, rec, now) })
 	}
+	if err == nil && server != nil {
+		err = writeServerPart(w, server)
+	}
 	if err == nil {
-		err = r.store.view(func(tx *bolt.Tx) error { return sealStore(w, tx, root, kek, rec) })
+		err = r.store.view(func(tx *bolt.Tx) error { return sealStore(w, tx, root, kek, rec, server) })
 	}
 	if err != nil {
 		return Copy{}, fmt.Errorf("backing the key store up: %w", err)
@@ -118,7 +127,11 @@ func (r *Keyring) Copies() ([]Copy, error) {
 }
 
 // sealStore writes what tx sees.
-func sealStore(w io.Writer, tx *bolt.Tx, root efs.ID, kek seal.KEK, rec copyRecord) error {
+func sealStore(w io.Writer, tx *bolt.Tx, root efs.ID, kek seal.KEK, rec copyRecord, server []byte) error {
+	meta := map[string]string{expiresKey: rec.info().Expires.Format(time.RFC3339Nano)}
+	if server != nil {
+		meta[serverKey] = serverSum(server)
+	}
 	sealed, err := seal.NewWriter(w, &seal.Params{
 		FS: root, Content: rec.ID, Compression: seal.CompressZstd,
 		Stages: []seal.Stage{{Suite: seal.AES256GCM, Recipients: []seal.Recipient{seal.KeyRecipient(kek)}}},
@@ -131,8 +144,7 @@ func sealStore(w io.Writer, tx *bolt.Tx, root efs.ID, kek seal.KEK, rec copyReco
 		return err
 	}
 	_, err = sealed.Close(seal.Recovery{
-		Type: backupType, Created: rec.Created,
-		Meta: map[string]string{expiresKey: rec.info().Expires.Format(time.RFC3339Nano)},
+		Type: backupType, Created: rec.Created, Meta: meta,
 	})
 	return err
 }
@@ -155,7 +167,11 @@ func readBackup(w io.Writer, src io.Reader, root efs.ID, kek seal.KEK) (c Copy, 
 		}
 		return kek, nil
 	}
-	r, err := seal.NewReader(src, &seal.Open{Any: true, Identities: []seal.Identity{seal.KeyIdentity(find)}, Size: -1, PlainSize: -1, CheckDigest: true})
+	server, sealed, err := ServerPart(src)
+	if err != nil {
+		return c, err
+	}
+	r, err := seal.NewReader(sealed, &seal.Open{Any: true, Identities: []seal.Identity{seal.KeyIdentity(find)}, Size: -1, PlainSize: -1, CheckDigest: true})
 	if err != nil {
 		return c, err
 	}
@@ -169,6 +185,9 @@ func readBackup(w io.Writer, src io.Reader, root efs.ID, kek seal.KEK) (c Copy, 
 	about := r.Recovery()
 	if about.Type != backupType {
 		return c, fmt.Errorf("%w: it is a sealed file, and no backup of keys", efs.ErrBadInput)
+	}
+	if err := checkServerPart(server, about.Meta[serverKey]); err != nil {
+		return c, err
 	}
 	expires, err := time.Parse(time.RFC3339Nano, about.Meta[expiresKey])
 	if err != nil {

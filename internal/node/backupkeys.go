@@ -46,7 +46,7 @@ func openBackupKey(box *starter.Box) (k keyring.BackupKey, err error) {
 }
 
 // BackupKeys writes a sealed, consistent copy of keys.db to the file at path,
-// which must not exist. After life nothing restores it. Durable on return.
+// with the server's own secrets, sealed as they are under the starter key. It must not exist. After life nothing restores it. Durable on return.
 func (n *Node) BackupKeys(_ context.Context, path string, life time.Duration) (c keyring.Copy, err error) {
 	if err := n.Serving(); err != nil {
 		return c, err
@@ -68,7 +68,10 @@ func (n *Node) BackupKeys(_ context.Context, path string, life time.Duration) (c
 		return c, fmt.Errorf("backing the key store up: %w", err)
 	}
 	out := bufio.NewWriterSize(f, 1<<20)
-	c, err = v.ring.Backup(out, v.box.RootID(), key, n.clock().Add(life))
+	server, err := v.box.Export()
+	if err == nil {
+		c, err = v.ring.BackupWith(out, v.box.RootID(), key, n.clock().Add(life), server)
+	}
 	if err == nil {
 		err = out.Flush()
 	}

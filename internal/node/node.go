@@ -102,6 +102,9 @@ func (n *Node) start(ctx context.Context) error {
 	if n.lock, err = n.cfg.lockRoot(); err != nil {
 		return err
 	}
+	if err := n.cfg.beginWithKeys(); err != nil {
+		return fmt.Errorf("root %s: %w", n.cfg.Root, err)
+	}
 	initialised, err := starter.BoxState(n.cfg.serverDir())
 	if err != nil {
 		return fmt.Errorf("root %s: %w", n.cfg.Root, err)
@@ -144,7 +147,10 @@ func (n *Node) unlock(ctx context.Context, key *starter.Found) error {
 		return fmt.Errorf("root %s: %w", n.cfg.Root, err)
 	}
 	n.setState(StateSealed) // from here on the root is initialised, whatever follows
-	v, err := n.openVault(box)
+	var v *vault
+	if err = n.takePendingKeys(box); err == nil {
+		v, err = n.openVault(box)
+	}
 	if err != nil {
 		box.Close()
 		return fmt.Errorf("root %s: %w", n.cfg.Root, err)
