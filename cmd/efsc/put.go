@@ -26,7 +26,7 @@ func (s *shell) put(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	plan, err := transfer.Make(ctx, from, to, transfer.PlanOptions{Recursive: c.set["recursive"]})
+	plan, err := transfer.Make(ctx, from, to, transfer.PlanOptions{Recursive: c.set["recursive"], Dereference: c.set["dereference"]})
 	if err != nil {
 		return err
 	}
