@@ -72,6 +72,7 @@ func (s *shell) typed(ctx context.Context) (io.ReadCloser, error) {
 func (s *shell) store(ctx context.Context, path string, body io.Reader, o client.PutOptions) error {
 	size := sizeOf(body)
 	left := size // to be sent
+	fmt.Fprintln(s.out, "Encryption...")
 	bar := s.bar(size, path)
 	endBar := sync.OnceFunc(bar.Finish)
 	received := sync.OnceFunc(func() {
@@ -87,7 +88,6 @@ func (s *shell) store(ctx context.Context, path string, body io.Reader, o client
 	if size < 0 {
 		body = &watched{body, received}
 	}
-	fmt.Fprintln(s.out, "Encryption...")
 	_, err := s.client.Put(ctx, path, body, o)
 	endBar()
 	if err != nil {
