@@ -70,7 +70,7 @@ goes on, and the exit status is 1.` + syncHelp,
 	fl.BoolVarP(&f.plan.Recursive, "recursive", "r", false, "copy directories with all below them")
 	fl.BoolVarP(&f.plan.Dereference, "dereference", "L", false, "copy what symbolic links in a tree point to")
 	fl.BoolVarP(&f.noOverwrite, "no-clobber", "n", false, "leave files alone that are there already")
-	fl.IntVar(&f.workers, "parallel", transfer.DefaultWorkers, "files that travel at once (with --sync: 16)")
+	fl.IntVar(&f.workers, "parallel", transfer.DefaultWorkers, "files that travel at once (with --sync: 32)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress bar")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "name each file that was copied")
 	f.sync.add(fl)

@@ -17,11 +17,14 @@ type listings struct {
 	part         bool // of a part of the trees
 }
 
-// listAll lists both trees, side by side.
+// listAll lists both trees, side by side, and reads the memory of them.
 func (m *Mirror) listAll(ctx context.Context) (*listings, error) {
 	var l listings
-	var srcErr, dstErr error
+	var srcErr, dstErr, memErr error
 	var wg sync.WaitGroup
+	if !m.loaded {
+		wg.Go(func() { memErr = m.mem.s.Load() })
+	}
 	wg.Go(func() {
 		l.source, srcErr = m.listSide(ctx, m.src, "", true, &l.incomplete)
 	})
@@ -36,11 +39,24 @@ func (m *Mirror) listAll(ctx context.Context) (*listings, error) {
 	if errors.Is(srcErr, errNotThere) {
 		srcErr = fmt.Errorf("%s: %w", m.src.name(""), srcErr)
 	}
-	return &l, errors.Join(srcErr, dstErr)
+	if err := errors.Join(srcErr, dstErr, memErr); err != nil {
+		return nil, err
+	}
+	m.loaded = true
+	m.remembered(m.src, l.source)
+	m.remembered(m.dst, l.dest)
+	return &l, nil
 }
 
-// listSide lists a directory of a side, in order, with the digests that are
-// remembered.
+// remembered fills in the digests of local files that were not touched, unless
+// every file is to be read.
+func (m *Mirror) remembered(s side, nodes []treesync.Node) {
+	if _, ok := s.(*local); ok && !m.o.Checksum && !m.o.RemoveSource {
+		m.mem.known(nodes)
+	}
+}
+
+// listSide lists a directory of a side, in order.
 func (m *Mirror) listSide(ctx context.Context, s side, dir string, deep bool, incomplete *bool) ([]treesync.Node, error) {
 	nodes, err := s.list(ctx, dir, deep, m.o.Filter, func(err error) {
 		if !errors.Is(err, errUnfit) {
@@ -52,9 +68,6 @@ func (m *Mirror) listSide(ctx context.Context, s side, dir string, deep bool, in
 		return nil, err
 	}
 	treesync.Sort(nodes)
-	if _, ok := s.(*local); ok && !m.o.Checksum && !m.o.RemoveSource {
-		m.mem.known(nodes)
-	}
 	return nodes, nil
 }
 

@@ -19,8 +19,8 @@ import (
 )
 
 // DefaultWorkers is how many files travel at once by default: enough of small
-// ones to share a commit of the server.
-const DefaultWorkers = 16
+// ones to share a commit of the server while others are read.
+const DefaultWorkers = 32
 
 // Options says what is to follow what, and how.
 type Options struct {
@@ -75,6 +75,7 @@ type Mirror struct {
 	src, dst side
 	mem      *memory
 
+	loaded  bool // the memory was read
 	mu      sync.Mutex
 	result  Result
 	touched map[string]bool // directories at the destination in which something was done

@@ -188,6 +188,8 @@ func (m *Mirror) some(ctx context.Context, s scope) error {
 		treesync.Sort(*nodes)
 		*nodes = slices.CompactFunc(*nodes, same)
 	}
+	m.remembered(m.src, l.source)
+	m.remembered(m.dst, l.dest)
 	if err := m.pass(ctx, l); err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ var ErrBusy = errors.New("these two are being synchronised by another process")
 func New() *State { return &State{records: map[string]*Record{}, dirty: map[string]bool{}} }
 
 // Open opens the state of the pair (a, b) in dir, making it if need be, for
-// this process alone (else ErrBusy).
+// this process alone (else ErrBusy). Load comes before all else.
 func Open(dir, a, b string) (*State, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -127,11 +127,19 @@ func Open(dir, a, b string) (*State, error) {
 	if s.file, err = openLocked(s.path); err != nil {
 		return nil, err
 	}
-	if err := s.load(); err != nil {
-		_ = s.file.Close() // nothing was written
-		return nil, fmt.Errorf("reading %s: %w", s.path, err)
-	}
 	return s, nil
+}
+
+// Load reads what was remembered. It is apart from Open so that trees can be
+// listed meanwhile.
+func (s *State) Load() error {
+	if s.file == nil {
+		return nil
+	}
+	if err := s.load(); err != nil {
+		return fmt.Errorf("reading %s: %w", s.path, err)
+	}
+	return nil
 }
 
 // openLocked opens the file that has the name, and not one that has just lost

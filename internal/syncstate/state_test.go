@@ -16,6 +16,9 @@ func open(t interface{ Fatal(...any) }, dir string) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Load(); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
