@@ -138,7 +138,7 @@ func (p *planner) onlyDest(d *Node) {
 		p.gone = append(p.gone, Action{Op: Delete, Path: d.Path, Dest: d})
 	case b == nil:
 		p.kept = append(p.kept, d.Path)
-		p.refuse(Keep, nil, d, "new at the destination")
+		p.refuse(Keep, nil, d, "new at the destination (--force deletes it)")
 	case changed(d, b, b.Dest):
 		p.kept = append(p.kept, d.Path)
 		p.refuse(Conflict, nil, d, "deleted at the source, changed at the destination")
@@ -202,7 +202,7 @@ func (p *planner) differing(s, d *Node, b *Base) {
 	case b != nil && !changed(d, b, b.Dest):
 		p.add(replace)
 	case b != nil && !changed(s, b, b.Source):
-		p.refuse(Keep, s, d, "changed at the destination only")
+		p.refuse(Keep, s, d, "changed at the destination only (--force replaces it)")
 	case b != nil:
 		p.refuse(Conflict, s, d, "changed on both sides since they were last in step")
 	case p.o.Remembered:
