@@ -50,7 +50,7 @@ Environment:
 		return usageError{fmt.Errorf("%w (%s --help tells more)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(remoteCommand(a), cpCommand(a), lsCommand(a), catCommand(a), putCommand(a), rmCommand(a),
-		mvCommand(a), mkdirCommand(a), statCommand(a), treeCommand(a), versionCommand())
+		mvCommand(a), mkdirCommand(a), statCommand(a), treeCommand(a), tarCommand(a), keygenCommand(), versionCommand())
 	root.Args = unknownCommand
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return root

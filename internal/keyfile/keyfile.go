@@ -91,7 +91,7 @@ func ParseRecipients(given []string) (all []seal.Recipient, err error) {
 			}
 			r, err := seal.ParseRecipient(line)
 			if err != nil {
-				return nil, fmt.Errorf("public key %.20s…: %w", line, err)
+				return nil, fmt.Errorf("reading a public key: %w", err) // who mistakes a private key for it is not shown it
 			}
 			all = append(all, r)
 		}

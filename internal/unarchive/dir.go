@@ -124,6 +124,8 @@ func (d *Dir) leave(next string) error {
 // finish gives a directory its mode and times.
 func (d *Dir) finish(name string, m *archive.Member, fresh bool) error {
 	switch {
+	case !fresh && d.noClobber:
+		return nil
 	case m.Mode != 0:
 		if err := d.root.Chmod(name, fileMode(m.Mode, 0o7777)); err != nil {
 			return err
