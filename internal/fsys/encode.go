@@ -20,9 +20,12 @@ type place struct {
 }
 
 // content is the record of a content in SpaceContents, where it is not the
-// default: one whose trailer does not name the file that refers to it.
+// default: one whose trailer does not name the file that refers to it, or that is
+// a part of an upload.
 type content struct {
-	File efs.ID `cbor:"1,keyasint"`
+	File   efs.ID `cbor:"1,keyasint"`
+	Upload efs.ID `cbor:"2,keyasint,omitzero"`
+	Part   int    `cbor:"3,keyasint,omitempty"`
 }
 
 // seal encodes v and seals it as the record under key, for the unit.

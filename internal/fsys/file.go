@@ -22,6 +22,9 @@ type File struct {
 	parts []part // in the order of the entry's extents
 	close sync.Once
 
+	mu   sync.Mutex // guards which parts are open, where that changes
+	idle []int      // open parts that nobody reads, longest first
+
 	alsoPinned *FS // that deletes contents, where fs reads a snapshot of it
 
 	one [1]part    // what parts lies in, with one extent as is usual
@@ -36,6 +39,8 @@ type part struct {
 	blob   efs.Blob
 	r      *seal.ReaderAt
 	used   *used // counts what is read with r
+
+	readers int // of a part that is opened when it is read
 }
 
 // openTries bounds how often an entry is looked up again because its content
@@ -77,6 +82,11 @@ func (fs *FS) openPath(ctx context.Context, path string, cache Cache) (*File, er
 		f, err := fs.openCached(ctx, s.entry, cache)
 		if err == nil {
 			f.unit = s.unit
+			if f.lazy() {
+				if err = f.still(ctx); err != nil {
+					f.Close()
+				}
+			}
 		}
 		if !errors.Is(err, efs.ErrNotFound) {
 			return f, err
@@ -99,6 +109,9 @@ func (fs *FS) openCached(ctx context.Context, e *efs.Entry, cache Cache) (*File,
 	fs.contents.pin(e.Extents)
 	for i, x := range e.Extents {
 		f.parts[i].Extent = x
+		if f.lazy() {
+			continue
+		}
 		if cache != nil && f.fromCache(&f.parts[i]) {
 			continue
 		}
@@ -207,13 +220,8 @@ func (f *File) ReadAt(b []byte, off int64) (n int, err error) {
 	if err := f.unit.live(); err != nil {
 		return 0, err
 	}
-	for i := range f.parts {
-		p := &f.parts[i]
-		if n == len(b) || off >= p.Offset+p.Length || off < p.Offset {
-			continue
-		}
-		want := int(min(int64(len(b)-n), p.Offset+p.Length-off))
-		m, err := p.readAt(b[n:n+want], off-p.Offset)
+	for i := f.first(off); i < len(f.parts) && n < len(b); i++ {
+		m, err := f.readPart(i, b[n:], off)
 		n, off = n+m, off+int64(m)
 		if err != nil {
 			return n, err
@@ -223,6 +231,17 @@ func (f *File) ReadAt(b []byte, off int64) (n int, err error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// readPart reads from off, which lies in part i, up to the end of the part.
+func (f *File) readPart(i int, b []byte, off int64) (int, error) {
+	p, done, err := f.part(i)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	want := int(min(int64(len(b)), p.Offset+p.Length-off))
+	return p.readAt(b[:want], off-p.Offset)
 }
 
 // readAt fills b, which lies within the part.
@@ -255,27 +274,38 @@ func (f *File) WriteRange(w io.Writer, off, n int64) error {
 		w = &errWriter{w: w, unit: f.unit}
 	}
 	whole := off == 0 && n == f.entry.Size
-	for i := range f.parts {
-		p := &f.parts[i]
-		if whole {
-			if done, err := f.writeCached(w, p); done || err != nil {
-				if err != nil {
-					return err
-				}
-				continue
-			}
+	from := 0
+	if !whole {
+		from = f.first(off)
+	}
+	for i := from; i < len(f.parts) && (whole || f.parts[i].Offset < off+n); i++ {
+		if err := f.writePart(w, i, off, n, whole); err != nil {
+			return err
 		}
-		from, to := max(off, p.Offset), min(off+n, p.Offset+p.Length)
-		if from < to {
-			if err := p.writeRange(w, from-p.Offset, to-from); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// writePart writes to w what of n bytes from off on lies in part i.
+func (f *File) writePart(w io.Writer, i int, off, n int64, whole bool) error {
+	p, done, err := f.part(i)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if whole {
+		if done, err := f.writeCached(w, p); done || err != nil {
+			return err
 		}
-		if whole {
-			if err := f.finish(p); err != nil {
-				return err
-			}
+	}
+	from, to := max(off, p.Offset), min(off+n, p.Offset+p.Length)
+	if from < to {
+		if err := p.writeRange(w, from-p.Offset, to-from); err != nil {
+			return err
 		}
+	}
+	if whole {
+		return f.finish(p)
 	}
 	return nil
 }
@@ -311,15 +341,35 @@ func (f *File) finish(p *part) error {
 // verify reads the file whole, digests included.
 func (f *File) verify() error {
 	for i := range f.parts {
-		p := &f.parts[i]
-		if p.r != nil {
-			if err := p.r.Verify(); err != nil {
-				return damaged(p.Content, err)
-			}
-		}
-		if err := f.finish(p); err != nil {
+		if err := f.verifyPart(i); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (f *File) verifyPart(i int) error {
+	p, done, err := f.part(i)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if p.r != nil {
+		if err := p.r.Verify(); err != nil {
+			return damaged(p.Content, err)
+		}
+	}
+	return f.finish(p)
+}
+
+// present opens every part that is not open yet, to see that it is there.
+func (f *File) present() error {
+	for i := range f.parts {
+		_, done, err := f.part(i)
+		if err != nil {
+			return err
+		}
+		done()
 	}
 	return nil
 }
@@ -329,19 +379,7 @@ func (f *File) Close() error {
 	var err error
 	f.close.Do(func() {
 		for i := range f.parts {
-			p := &f.parts[i]
-			if p.cached != nil {
-				p.cached.Release()
-			} else {
-				clear(p.plain)
-			}
-			p.plain = nil
-			if p.r != nil {
-				err = errors.Join(err, p.r.Close())
-			}
-			if p.blob != nil {
-				err = errors.Join(err, p.blob.Close())
-			}
+			err = errors.Join(err, f.parts[i].close())
 		}
 		f.fs.contents.unpin(f.entry.Extents)
 		if f.alsoPinned != nil {

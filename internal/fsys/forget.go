@@ -135,6 +135,9 @@ func (fs *FS) finishForget(ctx context.Context, id efs.ID, job *forgetting) ([]b
 	if err := fs.noteForgotten(ctx, id, job); err != nil {
 		return nil, fmt.Errorf("looking through directory %s: %w", job.Dir, err)
 	}
+	if err := fs.dropUploadsOf(ctx, job.Units); err != nil {
+		return nil, err
+	}
 	if err := fs.emptyForgotten(ctx); err != nil {
 		return nil, err
 	}

@@ -49,6 +49,7 @@ type FS struct {
 	usage    usage         // of the algorithms
 	removed  atomic.Uint64 // contents deleted from the release queue
 	contents contents      // contents in use by this process
+	uploads  uploads       // in parts, that are open
 	work     work          // what the background has to do
 	anchoring
 	auditing
@@ -178,7 +179,7 @@ func (fs *FS) start(ctx context.Context) (*FS, error) {
 		return nil, err
 	}
 	fs.policy.Store(&policy)
-	for _, load := range []func(context.Context) error{fs.loadQuotas, fs.loadJobs, fs.resumePolicy, fs.resumeRecovery, fs.wantUnits} {
+	for _, load := range []func(context.Context) error{fs.loadQuotas, fs.loadJobs, fs.resumePolicy, fs.resumeRecovery, fs.wantUnits, fs.loadUploads} {
 		if err := load(ctx); err != nil {
 			return nil, err
 		}

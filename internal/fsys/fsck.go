@@ -42,7 +42,7 @@ func (fs *FS) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 	if u, err := fs.Usage(ctx); err == nil {
 		c.total = u.Files
 	}
-	for _, step := range []func() error{c.entries, c.files, c.places, c.names, c.inlines, c.blobs, c.chain, c.unitRecords} {
+	for _, step := range []func() error{c.entries, c.uploads, c.files, c.places, c.names, c.inlines, c.blobs, c.chain, c.unitRecords} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("checking file system '%s': %w", fs.o.Name, err)
 		}
@@ -244,7 +244,7 @@ func (c *checker) contents(e *efs.Entry, add adder) error {
 	f, err := c.fs.openFile(c.ctx, e)
 	if err == nil {
 		defer f.Close()
-		if c.o.Deep {
+		if err = f.present(); err == nil && c.o.Deep {
 			err = f.verify()
 		}
 	}

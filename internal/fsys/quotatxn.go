@@ -148,6 +148,9 @@ func (t *txn) charge() error {
 			t.chargeUser(first, u, -o.bytes, -1)
 		}
 	}
+	for _, h := range t.held {
+		t.chargeUser(first, h.user, h.bytes, 0)
+	}
 	return nil
 }
 

@@ -94,6 +94,9 @@ func (c *contents) underWay() []efs.ID {
 func (fs *FS) resealPass(ctx context.Context, j *job) error {
 	limit := newThrottle(j.rec.Rate)
 	saved := time.Now()
+	if err := fs.resealUploads(ctx, j, limit); err != nil {
+		return err
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -64,7 +64,11 @@ func (fs *FS) resealEntry(ctx context.Context, limit *throttle, b *batch, r relo
 // plaintext passes through memory, and is compared with what the entry or the
 // old trailer says of it.
 func (fs *FS) resealPart(ctx context.Context, limit *throttle, f *File, i int, u *unit, path string) (s swap, err error) {
-	p := &f.parts[i]
+	p, done, err := f.part(i)
+	if err != nil {
+		return s, err
+	}
+	defer done()
 	rec := recovery(path, &f.entry)
 	rec.Extent, rec.Extents = i, len(f.parts)
 	inline := p.Length <= int64(fs.policy.Load().InlineLimit)

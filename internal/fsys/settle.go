@@ -108,6 +108,9 @@ func (fs *FS) claimed(ctx context.Context, id efs.ID) (claim, error) {
 	if fs.contents.isWriting(id) {
 		return inUse, nil
 	}
+	if leased, err := fs.isLeased(ctx, id); err != nil || leased {
+		return inUse, err
+	}
 	file, err := fs.ownerOf(ctx, id)
 	if errors.Is(err, efs.ErrNotFound) {
 		return unclaimed, nil
@@ -127,6 +130,31 @@ func (fs *FS) claimed(ctx context.Context, id efs.ID) (claim, error) {
 		return released, err
 	}
 	return unclaimed, nil
+}
+
+// isLeased reports whether a content is a part of an upload. Its record says of
+// which; if it is not there any more, the upload was completed, and the record
+// tells of the file.
+func (fs *FS) isLeased(ctx context.Context, id efs.ID) (bool, error) {
+	for range maxTries {
+		recs, err := fs.o.Index.Get(ctx, efs.Key{Space: efs.SpaceContents, Bytes: id[:]})
+		if err != nil || recs[0].Version == 0 {
+			return false, err
+		}
+		var c content
+		if err := fs.open(efs.SpaceContents, id[:], recs[0].Sealed, &c); err != nil || c.Upload.IsZero() {
+			return false, err
+		}
+		part, err := fs.uploadPart(ctx, c.Upload, c.Part)
+		if err != nil || part != nil && part.Extent.Content == id {
+			return err == nil, err
+		}
+		now, err := fs.o.Index.Get(ctx, efs.Key{Space: efs.SpaceContents, Bytes: id[:]})
+		if err != nil || now[0].Version == recs[0].Version {
+			return false, err // replaced, or dropped
+		}
+	}
+	return false, errBusy
 }
 
 func refersTo(e *efs.Entry, id efs.ID) bool {

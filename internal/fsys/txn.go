@@ -21,6 +21,7 @@ type txn struct {
 	epoch  int     // of the keys of a content that was sealed just for it; 0: none
 	counts bool    // it changes what is in use, or whose records say so
 	owned  []owned // of users who have a quota
+	held   []held  // by uploads of theirs
 
 	err  error
 	path chain // directories made: for the path cache once committed

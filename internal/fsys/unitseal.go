@@ -20,6 +20,9 @@ func (fs *FS) convertUnit(ctx context.Context, j *job, u *unit) error {
 	if err != nil || rec == nil || !rec.Converting {
 		return err
 	}
+	if err := fs.dropUploadsInto(ctx, u); err != nil {
+		return err
+	}
 	for {
 		found := 0
 		if err := fs.convertTree(ctx, j, u, rec.Dir, &found); err != nil {

@@ -148,6 +148,7 @@ func (fs *FS) houseKeeping() {
 		fs.report("forgetting what was to be forgotten", fs.forgetAll(fs.work.ctx))
 		fs.work.keeping.Lock()
 		fs.report("settling blobs", fs.settleBlobs(fs.work.ctx))
+		fs.report("dropping uploads that were not completed", fs.expireUploads(fs.work.ctx))
 		fs.report("emptying deleted directories", fs.reap(fs.work.ctx))
 		fs.report("deleting released contents", fs.release(fs.work.ctx))
 		fs.work.keeping.Unlock()
