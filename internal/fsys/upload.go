@@ -26,7 +26,7 @@ const (
 
 // ErrParts says that an upload cannot be completed with the parts that were
 // named: one is missing, or is another than the caller means.
-var ErrParts = fmt.Errorf("%w: parts of an upload", efs.ErrConflict)
+var ErrParts = fmt.Errorf("%w: parts of an upload", efs.ErrBadInput)
 
 // ErrTooMany says that a user has as many uploads open as a user may have.
 var ErrTooMany = fmt.Errorf("%w: too many uploads are open", efs.ErrRefused)
@@ -226,6 +226,15 @@ func (fs *FS) OpenUpload(ctx context.Context, id efs.ID, who Who) (*Upload, erro
 	u := up.public()
 	u.Parts = all
 	return u, nil
+}
+
+// FindUpload is OpenUpload without the parts.
+func (fs *FS) FindUpload(ctx context.Context, id efs.ID, who Who) (*Upload, error) {
+	up, err := fs.ownUpload(ctx, id, who)
+	if err != nil {
+		return nil, err
+	}
+	return up.public(), nil
 }
 
 func (up *leased) public() *Upload {

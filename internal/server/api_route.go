@@ -64,6 +64,8 @@ func apiTarget(path string) (target, error) {
 		t.route, t.name = routeUser, part[3]
 	case len(part) == 3 && part[2] == "changes":
 		t.route = routeChanges
+	case len(part) > 2 && part[2] == "uploads":
+		t = uploadTarget(t, part[3:])
 	case len(part) == 3 && part[2] == "grants":
 		t.route = routeGrants
 	case len(part) == 3 && part[2] == "archive":
@@ -87,6 +89,11 @@ func init() {
 		routeKMSStatus:  {get: (*exchange).kmsStatus},
 		routeCacheClear: {post: (*exchange).clearCache},
 		routeArchive:    {get: (*exchange).archive},
+		routeUploads:    {post: (*exchange).beginUpload},
+		routeUpload:     {get: (*exchange).getUpload, del: (*exchange).abortUpload},
+		routeUploadPart: {http.MethodPut: (*exchange).putPart},
+
+		routeUploadComplete: {post: (*exchange).completeUpload},
 	} {
 		e := &endpoint{needs: needsSession, methods: methods}
 		for _, m := range []string{get, post, http.MethodPut, del} {

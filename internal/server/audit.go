@@ -111,7 +111,13 @@ func (x *exchange) commitAudit(status int) bool {
 }
 
 // onData reports whether the request is for what lies in a file system.
-func (x *exchange) onData() bool { return x.route == routeData || x.route == routeObject }
+func (x *exchange) onData() bool {
+	switch x.route {
+	case routeData, routeObject, routeUploads, routeUpload, routeUploadPart, routeUploadComplete:
+		return true
+	}
+	return false
+}
 
 // caused has the change of the request tell of it, so that it is durable with
 // that, and its line need not be waited for.

@@ -216,4 +216,6 @@ var samplePaths = []string{
 	"/api/v1/buckets", "/api/v1/buckets/docs", "/api/v1/buckets/docs/encryption", "/api/v1/buckets/docs/users",
 	"/api/v1/buckets/docs/users/zoe", "/api/v1/buckets/docs/grants", "/api/v1/kms/keys", "/api/v1/kms/keys/k1",
 	"/api/v1/kms/keys/k1/rotate", "/api/v1/kms/status", "/api/v1/cache/clear", "/api/v1/buckets/docs/archive",
+	"/api/v1/buckets/docs/uploads", "/api/v1/buckets/docs/uploads/8d4f0f6e-0000-4000-8000-000000000000",
+	"/api/v1/buckets/docs/uploads/8d4f0f6e-0000-4000-8000-000000000000/parts/1", "/api/v1/buckets/docs/uploads/8d4f0f6e-0000-4000-8000-000000000000/complete",
 }

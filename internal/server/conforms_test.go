@@ -129,14 +129,16 @@ func requestInput(doc *openapi3.T, r *http.Request) *openapi3filter.RequestValid
 		return nil
 	}
 	t, _ := findTarget(path)
-	params := map[string]string{"path": t.path, "dir": t.path, "fs": t.fs, "user": t.name, "key": t.name, "action": t.action}
+	params := map[string]string{"path": t.path, "dir": t.path, "fs": t.fs, "user": t.name, "key": t.name, "action": t.action, "upload": t.name, "part": t.action}
 	key := map[route]string{routeData: "/data/{path}", routeObject: objectsPrefix + "{fs}/objects/{path}", routeChanges: "/changes",
 		routeHello: "/auth/hello", routeSession: "/auth/session", routeRenew: "/auth/renew", routeCertificate: "/auth/certificate",
 		routeLive: "/livez", routeReady: "/readyz", routeMetrics: "/metrics",
 		routeBuckets: "/api/v1/buckets", routeBucket: objectsPrefix + "{fs}", routeEncryption: objectsPrefix + "{fs}/encryption",
 		routeUsers: objectsPrefix + "{fs}/users", routeUser: objectsPrefix + "{fs}/users/{user}", routeGrants: objectsPrefix + "{fs}/grants",
 		routeKeys: apiPrefix + "kms/keys", routeKey: apiPrefix + "kms/keys/{key}", routeKeyAction: apiPrefix + "kms/keys/{key}/{action}",
-		routeKMSStatus: apiPrefix + "kms/status", routeCacheClear: apiPrefix + "cache/clear", routeArchive: objectsPrefix + "{fs}/archive"}[t.route]
+		routeKMSStatus: apiPrefix + "kms/status", routeCacheClear: apiPrefix + "cache/clear", routeArchive: objectsPrefix + "{fs}/archive",
+		routeUploads: objectsPrefix + "{fs}/uploads", routeUpload: objectsPrefix + "{fs}/uploads/{upload}",
+		routeUploadPart: objectsPrefix + "{fs}/uploads/{upload}/parts/{part}", routeUploadComplete: objectsPrefix + "{fs}/uploads/{upload}/complete"}[t.route]
 	if t.dir && r.Method == http.MethodGet {
 		if key = "/data/{dir}/"; t.path == "" {
 			key = "/data/"

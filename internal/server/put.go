@@ -48,6 +48,28 @@ func (x *exchange) put(t target) error {
 
 // putOptions reads what the headers say about the body.
 func (x *exchange) putOptions(t target) (o fsys.PutOptions, err error) {
+	if o, err = x.bodyOptions(); err != nil {
+		return o, err
+	}
+	h := x.r.Header
+	if o.Type, err = contentType(h); err != nil {
+		return o, err
+	}
+	if o.Meta, err = x.s.limits.metadata(h); err != nil {
+		return o, err
+	}
+	if o.Modified, err = modifiedHeader(h); err != nil {
+		return o, err
+	}
+	if o.Mode, err = modeHeader(h); err != nil {
+		return o, err
+	}
+	o.Cond, err = x.writeCond(t.path)
+	return o, err
+}
+
+// bodyOptions reads what the headers say about the bytes of the body alone.
+func (x *exchange) bodyOptions() (o fsys.PutOptions, err error) {
 	h := x.r.Header
 	if h.Get("Content-Range") != "" {
 		return o, badHeader.with("Content-Range is not supported with PUT and POST. Send the whole file.")
@@ -59,22 +81,7 @@ func (x *exchange) putOptions(t target) (o fsys.PutOptions, err error) {
 		return o, bodyTooLarge.with("The server takes no larger bodies. Split the file or ask the operator to raise limits.body.")
 	}
 	o.Who, o.Size = x.by(), x.r.ContentLength
-	if o.Type, err = contentType(h); err != nil {
-		return o, err
-	}
-	if o.Meta, err = x.s.limits.metadata(h); err != nil {
-		return o, err
-	}
-	if o.SHA256, err = bodyDigest(h); err != nil {
-		return o, err
-	}
-	if o.Modified, err = modifiedHeader(h); err != nil {
-		return o, err
-	}
-	if o.Mode, err = modeHeader(h); err != nil {
-		return o, err
-	}
-	o.Cond, err = x.writeCond(t.path)
+	o.SHA256, err = bodyDigest(h)
 	return o, err
 }
 

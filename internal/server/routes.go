@@ -39,7 +39,7 @@ func ParseRoutes(names []string) (Routes, error) {
 // group is that of a route. Those that no other claims are the API's.
 func (r route) group() Routes {
 	switch r {
-	case routeData, routeObject, routeArchive:
+	case routeData, routeObject, routeUploads, routeUpload, routeUploadPart, routeUploadComplete, routeArchive:
 		return RoutesData
 	case routeHello, routeSession, routeRenew, routeCertificate:
 		return RoutesAuth
