@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -44,6 +45,7 @@ func (e *Entry) readAttributes(h http.Header) (err error) {
 	} else if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
 		e.Modified = t
 	}
+	e.Version, _ = strconv.ParseUint(h.Get("EFS-Version"), 10, 64) // 0: it is not told
 	if e.Mode, err = parseMode(h.Get(headerMode)); err != nil {
 		return fmt.Errorf("the server's %s: %w", headerMode, err)
 	}

@@ -18,6 +18,7 @@ type Entry struct {
 	Created  time.Time         `json:"created,omitzero"`  // to the microsecond; List only
 	Mode     uint32            `json:"-"`                 // POSIX permission bits, 0 where none are kept; in JSON octal digits: "mode":"0644"
 	ETag     string            `json:"etag,omitempty"`    // opaque, without quotes; changes with every version
+	Version  uint64            `json:"version,omitempty"` // 1 for a new file; of files and symbolic links, Stat and Get only
 	Type     string            `json:"type,omitempty"`    // content type
 	SHA256   string            `json:"sha256,omitempty"`  // hex, of the content; "" where it is not told
 	Target   string            `json:"target,omitempty"`  // of a symbolic link
