@@ -78,6 +78,7 @@ func printFSStatus(cmd *cobra.Command, f node.FSStatus) error {
 			[]string{"Sealed by:", strings.Join(stages, ", then ")},
 			[]string{"Index:", fmt.Sprintf("%s, change %d, anchored at %d", bytesText(f.IndexBytes), f.Seq, f.AnchorSeq)},
 			[]string{"Journal:", journalText(f)},
+			[]string{"Backup:", backupText(f)},
 			[]string{"Placement:", fmt.Sprintf("%s, %d levels of directories", f.Volume, f.FanOut)})
 	}
 	if err := table(cmd.OutOrStdout(), rows); err != nil {
@@ -113,4 +114,11 @@ func journalText(f node.FSStatus) string {
 		text += ": " + j.Reason
 	}
 	return text
+}
+
+func backupText(f node.FSStatus) string {
+	if f.Backup.IsZero() {
+		return "none was made"
+	}
+	return "the newest of " + f.Backup.Format(time.DateTime)
 }

@@ -55,6 +55,7 @@ type FSStatus struct {
 	Revision   uint64     `json:"revision"`
 	AnchorSeq  uint64     `json:"anchor_seq"` // of the head that the keyring remembers
 	Policy     efs.Policy `json:"policy,omitzero"`
+	Backup     time.Time  `json:"backup,omitzero"` // when the newest was begun
 	Volume     string     `json:"volume,omitempty"`
 	FanOut     int        `json:"fan_out,omitempty"`
 	Problems   []string   `json:"problems,omitempty"`
@@ -142,6 +143,9 @@ func (n *Node) describe(ctx context.Context, v *vault, s *FSStatus, f *FileSyste
 		return
 	}
 	s.Seq, s.Revision = head.Seq, head.Revision
+	if b, err := f.LastBackup(ctx); err == nil && b.Time != 0 {
+		s.Backup = time.UnixMicro(b.Time).UTC()
+	}
 	if anchor, ok, err := v.ring.Anchor(s.ID); err == nil && ok {
 		s.AnchorSeq = anchor.Seq
 	}

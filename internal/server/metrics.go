@@ -199,5 +199,6 @@ func (c *fsCollector) Collect(out chan<- prometheus.Metric) {
 		collectJobs(f, out)
 		collectQuota(f, out)
 		collectJournal(f, out)
+		collectBackup(c.s.base, f, out)
 	}
 }

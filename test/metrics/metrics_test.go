@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -58,6 +59,7 @@ func TestEveryMetricNamedExists(t *testing.T) {
 		t.Fatal(err)
 	}
 	rejectLogin(t, s)
+	s.Ctl("backup", kit.FS, filepath.Join(t.TempDir(), "backups"))
 	resp, err := http.Get("http://" + ops + "/metrics")
 	if err != nil {
 		t.Fatal(err)
