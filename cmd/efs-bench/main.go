@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/efs-project/efs/internal/manual"
 	"github.com/efs-project/efs/internal/plain"
 )
 
@@ -33,7 +34,9 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := newRoot().ExecuteContext(ctx)
+	cmd := newRoot()
+	manual.Attach(cmd, 1, os.Args[1:])
+	err := cmd.ExecuteContext(ctx)
 	var usage usageError
 	switch {
 	case err == nil:

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/efs-project/efs/internal/manual"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/secret"
 )
@@ -42,7 +43,9 @@ func run() int {
 		return exitFailure
 	}
 	defer secret.Purge()
-	err := newRoot().ExecuteContext(ctx)
+	cmd := newRoot()
+	manual.Attach(cmd, 1, os.Args[1:])
+	err := cmd.ExecuteContext(ctx)
 	var usage usageError
 	switch {
 	case err == nil:

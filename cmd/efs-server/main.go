@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/manual"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/efs-project/efs/internal/version"
@@ -37,6 +38,7 @@ func run(args []string) int {
 	defer stop()
 	defer secret.Purge()
 	cmd := rootCommand()
+	manual.Attach(cmd, 8, args)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/efs-project/efs/internal/manual"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/transfer"
 )
@@ -31,7 +32,9 @@ func run() int {
 	defer stop()
 	a := newApp()
 	defer a.close()
-	err := newRoot(a).ExecuteContext(ctx)
+	cmd := newRoot(a)
+	manual.Attach(cmd, 1, os.Args[1:])
+	err := cmd.ExecuteContext(ctx)
 	switch {
 	case err == nil:
 		return exitOK

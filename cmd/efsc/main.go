@@ -18,6 +18,7 @@ import (
 
 	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/connect"
+	"github.com/efs-project/efs/internal/manual"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/version"
 )
@@ -34,7 +35,9 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	err := newRoot().ExecuteContext(ctx)
+	cmd := newRoot()
+	manual.Attach(cmd, 1, os.Args[1:])
+	err := cmd.ExecuteContext(ctx)
 	var usage usageError
 	switch {
 	case err == nil:

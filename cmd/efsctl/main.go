@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/efs-project/efs/internal/admin"
+	"github.com/efs-project/efs/internal/manual"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/version"
 	"github.com/spf13/cobra"
@@ -46,6 +47,7 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	cmd := rootCommand()
+	manual.Attach(cmd, 8, args)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
