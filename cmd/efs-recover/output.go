@@ -28,9 +28,6 @@ type output struct {
 func (o *options) open(cmd *cobra.Command) (*output, error) {
 	switch {
 	case o.list:
-		if o.out != "" {
-			return nil, usage("-t writes nothing: leave -o out")
-		}
 		return &output{Sink: &lister{out: cmd.OutOrStdout()}}, nil
 	case o.out == "" || o.out == "-":
 		if f, ok := cmd.OutOrStdout().(*os.File); ok && term.IsTerminal(int(f.Fd())) {

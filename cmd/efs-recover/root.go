@@ -134,6 +134,8 @@ func (o *options) do(cmd *cobra.Command, args []string) error {
 	switch {
 	case o.completion != "":
 		return completion(cmd, o.completion)
+	case o.list && o.out != "":
+		return usage("-t writes nothing: leave -o out")
 	case volume && len(args) > 0:
 		return usage("give either an archive or --root, not both")
 	case volume && len(given(archiveFlags)) > 0:

@@ -79,6 +79,9 @@ func Run(ctx context.Context, p Place, k *Keys, sink Sink, o Options) (rep Repor
 		j.note("%s", text)
 	}
 	j.note("%s", j.state)
+	for _, m := range j.state.lacks {
+		j.missing(m)
+	}
 	b, err := openBlobs(p.Files)
 	if err != nil {
 		return j.rep, err

@@ -34,11 +34,14 @@ type state struct {
 	head    efs.Head // zero: none
 	whole   bool     // everything up to head is in it, and head is the newest known
 	notes   []string
+	lacks   []Missing // that are known to be
 }
 
 func (s *state) note(format string, args ...any) {
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
+
+var noTree = Missing{Path: "the tree", Why: "neither index nor journal is read, which have names and small files"}
 
 // openState opens the newest tree that there is.
 func openState(ctx context.Context, p Place, k *Keys, o Options) (*state, error) {
@@ -47,6 +50,7 @@ func openState(ctx context.Context, p Place, k *Keys, o Options) (*state, error)
 		return s, s.fromCheckpoint(k, o)
 	}
 	if o.From == Trailers {
+		s.lacks = append(s.lacks, noTree)
 		return s, nil
 	}
 	anchor, anchored, err := k.ring.Anchor(k.ID)
@@ -73,8 +77,12 @@ func openState(ctx context.Context, p Place, k *Keys, o Options) (*state, error)
 		}
 		s.note("the journal is not used: %v", err)
 	}
-	if anchored && s.head.Seq < anchor.Seq {
-		s.note("changes %d to %d are known to be missing", s.head.Seq+1, anchor.Seq)
+	switch {
+	case anchored && s.head.Seq < anchor.Seq:
+		s.lacks = append(s.lacks, Missing{Path: fmt.Sprintf("changes %d to %d", s.head.Seq+1, anchor.Seq),
+			Why: "they were made, and neither index nor journal has them"})
+	case s.records == nil:
+		s.lacks = append(s.lacks, noTree)
 	}
 	return s, ctx.Err()
 }
