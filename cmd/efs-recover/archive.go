@@ -8,7 +8,6 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/archive"
-	"github.com/efs-project/efs/internal/progress"
 	"github.com/efs-project/efs/internal/salvage"
 	"github.com/efs-project/efs/seal"
 	"github.com/spf13/cobra"
@@ -32,7 +31,7 @@ func (o *options) archive(cmd *cobra.Command, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	r, size, done, err := o.openArchive(name, ids)
+	r, done, err := o.openArchive(name, ids)
 	if err != nil {
 		return o.explain(name, err)
 	}
@@ -41,9 +40,9 @@ func (o *options) archive(cmd *cobra.Command, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	bar := progress.New(cmd.ErrOrStderr(), size, name, o.quiet)
-	rep, err := o.copyMembers(cmd, r, out, bar)
-	bar.Finish()
+	shown := newBar(cmd.ErrOrStderr(), o.quiet)
+	rep, err := o.copyMembers(cmd, r, out, shown)
+	shown.clear()
 	rep.Lost = append(rep.Lost, r.Losses()...)
 	rep.Whole = err == nil && len(rep.Lost) == 0 && !r.Damaged()
 	if err = out.finish(err); err != nil {
@@ -63,17 +62,17 @@ func (o *options) archive(cmd *cobra.Command, name string) (err error) {
 }
 
 // openArchive opens the archive in a file, or one that comes in.
-func (o *options) openArchive(name string, ids []seal.Identity) (*archive.Reader, int64, func(), error) {
+func (o *options) openArchive(name string, ids []seal.Identity) (*archive.Reader, func(), error) {
 	if name == "-" {
 		if o.keepGoing {
-			return nil, 0, nil, usage("--keep-going takes a file: save the archive in one")
+			return nil, nil, usage("--keep-going takes a file: save the archive in one")
 		}
 		r, err := archive.OpenStream(os.Stdin, ids)
-		return r, -1, func() { _ = r.Close() }, err
+		return r, func() { _ = r.Close() }, err
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, 0, nil, err
+		return nil, nil, err
 	}
 	info, err := f.Stat()
 	var r *archive.Reader
@@ -84,13 +83,13 @@ func (o *options) openArchive(name string, ids []seal.Identity) (*archive.Reader
 		r, err = archive.Open(f, info.Size(), ids, archive.Options{KeepGoing: o.keepGoing})
 	}
 	if err != nil {
-		return nil, 0, nil, errors.Join(err, f.Close())
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	return r, -1, func() { _, _ = r.Close(), f.Close() }, nil
+	return r, func() { _, _ = r.Close(), f.Close() }, nil
 }
 
 // copyMembers hands all that is left to the sink.
-func (o *options) copyMembers(cmd *cobra.Command, r *archive.Reader, out salvage.Sink, bar *progress.Bar) (rep archiveReport, err error) {
+func (o *options) copyMembers(cmd *cobra.Command, r *archive.Reader, out salvage.Sink, shown *bar) (rep archiveReport, err error) {
 	info := r.Info()
 	rep = archiveReport{FS: info.FS, Path: info.Path, Sequence: info.Sequence, Since: info.Since, Lost: []archive.Loss{}}
 	if err := out.Begin(info); err != nil {
@@ -110,13 +109,13 @@ func (o *options) copyMembers(cmd *cobra.Command, r *archive.Reader, out salvage
 		if _, tar := out.(*output).Sink.(*salvage.TarSink); m.Removed && !tar {
 			continue // what an incremental archive removes is not there
 		}
-		if err := o.copyMember(r, m, out, bar, &rep); err != nil {
+		if err := o.copyMember(r, m, out, shown, &rep); err != nil {
 			return rep, err
 		}
 	}
 }
 
-func (o *options) copyMember(r *archive.Reader, m *archive.Member, out salvage.Sink, bar *progress.Bar, rep *archiveReport) error {
+func (o *options) copyMember(r *archive.Reader, m *archive.Member, out salvage.Sink, shown *bar, rep *archiveReport) error {
 	name := m.Name
 	if len(m.Lost) > 0 {
 		m.Name, m.SHA256 = m.OutName(), ""
@@ -125,7 +124,7 @@ func (o *options) copyMember(r *archive.Reader, m *archive.Member, out salvage.S
 	write := func(w io.Writer) error {
 		read = true
 		n, err := io.Copy(w, r)
-		bar.Add(n)
+		shown.add(n)
 		return err
 	}
 	if m.Kind != efs.KindFile {
@@ -134,7 +133,7 @@ func (o *options) copyMember(r *archive.Reader, m *archive.Member, out salvage.S
 	err := out.Member(m, write)
 	var one *salvage.MemberError
 	if errors.As(err, &one) {
-		bar.Say("missing: %s: it cannot be written: %v", printable(name), one)
+		shown.say("missing: %s: it cannot be written: %v", printable(name), one)
 		rep.Lost = append(rep.Lost, archive.Loss{Member: name, Ranges: []archive.Range{{From: 0, To: m.Size}}, Size: m.Size})
 		err = nil
 	} else if err == nil {

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/efs-project/efs"
-	"github.com/efs-project/efs/internal/progress"
 	"github.com/efs-project/efs/internal/salvage"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/spf13/cobra"
@@ -35,12 +34,12 @@ func (o *options) volume(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	bar := progress.New(cmd.ErrOrStderr(), -1, o.place.Name, o.quiet)
-	o.run.Progress = bar.Add
-	o.run.Note = func(text string) { bar.Say("efs-recover: %s", text) }
-	o.run.Missing = func(m salvage.Missing) { bar.Say("missing: %s", printable(m.String())) }
+	shown := newBar(cmd.ErrOrStderr(), o.quiet)
+	o.run.Progress = shown.add
+	o.run.Note = func(text string) { shown.say("efs-recover: %s", text) }
+	o.run.Missing = func(m salvage.Missing) { shown.say("missing: %s", printable(m.String())) }
 	rep, err := salvage.Run(cmd.Context(), o.place, keys, out, o.run)
-	bar.Finish()
+	shown.clear()
 	if err = out.finish(err); err != nil {
 		return err
 	}
