@@ -50,6 +50,16 @@ func Dumpable(t testing.TB, name string) string {
 	return filepath.Join(dir, name)
 }
 
+// Shipped returns the path of a binary as it is shipped.
+func Shipped(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := shipped()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}
+
 // built are the directories to be removed.
 var built []string
 
