@@ -279,7 +279,7 @@ func TestRewrapIsResumed(t *testing.T) {
 
 // What an older format of the store holds opens, and can be changed.
 func TestOlderFormatsOpen(t *testing.T) {
-	for _, format := range []string{"format1", "format2"} {
+	for _, format := range []string{"format1", "format2", "format3"} {
 		want, dir := copyExample(t, format)
 		r, err := Open(filepath.Join(dir, "keys.db"), exampleKMS(t, dir, false), Options{})
 		if err != nil {
@@ -316,8 +316,13 @@ func TestOlderFormatsOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		check(k)
+		stored := byte(storeFormat)
+		if want.Heir != "" {
+			stored = recoveryStoreFormat
+			check(inherited(t, filepath.Join(dir, "keys.db"), want))
+		}
 		if err := r.store.view(func(tx *bolt.Tx) error {
-			if f := tx.Bucket(bucketMeta).Get(metaFormat); f[3] != storeFormat {
+			if f := tx.Bucket(bucketMeta).Get(metaFormat); f[3] != stored {
 				t.Errorf("%s: the store says format %x", format, f)
 			}
 			return nil

@@ -25,6 +25,7 @@ type example struct {
 	Unit         efs.ID   // since format 2
 	UnitNames    []byte   // its root key of that purpose
 	UnitTag      [16]byte // one of its tags
+	Heir         string   `json:",omitempty"` // private half of the recovery recipient; since format 3
 }
 
 // copyExample copies the example of a format, which opening changes.
@@ -93,13 +94,19 @@ func TestWriteExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h := newHeir(t)
+	setRecovery(t, k, h.public)
+	text, err := h.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := wrapAll(t, k)
 	u := newUnit(t, k)
 	tag, err := u.Tag()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.MarshalIndent(example{k.FS(), root(t, k, "index"), root(t, k, "names"), s.ctx, s.key, s.slots, u.ID(), unitRoot(t, u), tag}, "", " ")
+	b, err := json.MarshalIndent(example{k.FS(), root(t, k, "index"), root(t, k, "names"), s.ctx, s.key, s.slots, u.ID(), unitRoot(t, u), tag, text}, "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}

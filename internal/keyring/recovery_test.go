@@ -266,3 +266,22 @@ func TestFormatOfAStoreWithARecipient(t *testing.T) {
 		t.Errorf("formats %d and %d with one", format(), k.set().manifest.Format)
 	}
 }
+
+// inherited opens the keys of an example with its private key alone.
+func inherited(t *testing.T, path string, want example) *Keys {
+	t.Helper()
+	id, err := seal.ParseIdentity(want.Heir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenCopy(path, nil, Options{Recovery: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	k, err := r.Keys(t.Context(), want.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
