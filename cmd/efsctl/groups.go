@@ -25,7 +25,7 @@ func (c *ctl) addGroups(root *cobra.Command) {
 			c.rotateCACommand(), c.backupKeysCommand(), c.restoreKeysCommand(),
 		}},
 		{"backup", "Backups:", []*cobra.Command{
-			c.backupCommand(), c.restoreCommand(), c.drillCommand(),
+			c.backupCommand(), c.restoreCommand(), c.drillCommand(), c.rebuildIndexCommand(),
 		}},
 		{"forget", "Forgetting:", []*cobra.Command{
 			c.forgetCommand(), c.receiptsCommand(), c.receiptKeyCommand(), c.verifyReceiptCommand(),

@@ -62,6 +62,7 @@ var operations = map[string]operation{
 	opBackup:        typed(makeBackup),
 	opListBackups:   typed(listBackups),
 	opRestore:       typed(restore),
+	opRebuildIndex:  typed(rebuildIndex),
 	opDrill:         typed(drill),
 
 	opGrant:       typed(grant),

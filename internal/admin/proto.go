@@ -111,6 +111,7 @@ const (
 	opListBackups   = "list-backups"
 	opRestore       = "restore"
 	opDrill         = "drill"
+	opRebuildIndex  = "rebuild-index"
 
 	opGrant       = "grant"
 	opRevokeGrant = "revoke-grant"

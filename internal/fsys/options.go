@@ -38,6 +38,8 @@ type Keys interface {
 	Epochs() []keyring.EpochInfo
 	// EpochOf tells whose epoch's key a slot names, if any's.
 	EpochOf(slot [16]byte) (epoch int, ok bool)
+	// UnitOfSlot tells whose unit's key it names. efs.ErrNotFound, efs.ErrForgotten.
+	UnitOfSlot(slot [16]byte) (*keyring.Unit, error)
 	Retire(ctx context.Context, epoch int) error
 	DestroyEpoch(ctx context.Context, epoch int) error
 

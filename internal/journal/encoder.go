@@ -8,7 +8,8 @@ import "github.com/efs-project/efs"
 type encoder struct {
 	buf   []byte
 	limit int
-	whole int // bytes of buf that are commits with their heads
+	whole int   // bytes of buf that are commits with their heads
+	cuts  []int // ends of commits between which some chunkSize bytes lie
 	over  bool
 	head  efs.Head // after the last commit
 	gap   bool     // a commit before head is not in buf
@@ -59,4 +60,7 @@ func (e *encoder) Committed(before uint64, h efs.Head) {
 	}
 	e.buf = appendHead(e.buf, before, h)
 	e.whole = len(e.buf)
+	if last := len(e.cuts) - 1; e.whole >= chunkSize && (last < 0 || e.whole-e.cuts[last] >= chunkSize) {
+		e.cuts = append(e.cuts, e.whole)
+	}
 }

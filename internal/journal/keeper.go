@@ -99,9 +99,9 @@ type Keeper struct {
 	making  chan made // a checkpoint is being made; nil: none
 }
 
-// Start begins to keep the journal of an index. Whatever is wrong with the
-// volume is told by Status and tried again; an error means that it cannot even begin
-// (the index is followed already, or closed).
+// Start begins to follow an index, to keep its journal once Run is called. Whatever
+// is wrong with the volume is told by Status and tried again; an error means
+// that it cannot even begin (the index is followed already, or closed).
 func Start(o Options) (*Keeper, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -130,9 +130,12 @@ func Start(o Options) (*Keeper, error) {
 	k.stop = stop
 	k.tap.start(head)
 	k.begin(head)
-	k.done.Go(k.run)
 	return k, nil
 }
+
+// Run begins to write. From now on a journal that does not lead to the index is
+// replaced. It is called once.
+func (k *Keeper) Run() { k.done.Go(k.run) }
 
 // start notes the head that the tap began at, unless a commit came already.
 func (t *tap) start(head efs.Head) {
@@ -169,14 +172,22 @@ func (k *Keeper) resume(head efs.Head) (bool, error) {
 	}
 	files, err := list(k.o.Dir)
 	if err != nil || len(files) == 0 {
-		return false, err
+		return head.Revision == 0, err // of an index that is new, the log is all
 	}
 	k.next = files[len(files)-1].number + 1
 	logs, checkpoints := only(files, kindLog), only(files, kindCheckpoint)
-	if len(checkpoints) == 0 || len(logs) == 0 {
+	if len(logs) == 0 {
 		return false, nil
 	}
-	newest, last := checkpoints[len(checkpoints)-1], logs[len(logs)-1]
+	var newest file
+	if len(checkpoints) > 0 {
+		newest = checkpoints[len(checkpoints)-1]
+	} else if _, err := fromTheBeginning(logs, k.key); err == nil {
+		newest = file{number: 1, path: logs[0].path}
+	} else {
+		return false, nil
+	}
+	last := logs[len(logs)-1]
 	info, err := os.Stat(newest.path)
 	if err != nil {
 		return false, err
@@ -272,7 +283,7 @@ func (k *Keeper) write(t taken) error {
 		}
 	}
 	before := k.current.out.written
-	if err := k.current.append(t.items, t.head); err != nil {
+	if err := k.current.append(t); err != nil {
 		return err
 	}
 	k.logged += k.current.out.written - before

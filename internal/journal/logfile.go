@@ -41,9 +41,25 @@ func createLog(dir string, key []byte, number uint64, head efs.Head) (*logFile, 
 }
 
 // append writes commits, durably. After an error the log is not to be used.
-func (l *logFile) append(items []byte, head efs.Head) error {
+func (l *logFile) append(t taken) error {
+	from := 0
+	for _, to := range append(t.cuts, len(t.items)) {
+		if err := l.write(t.items[from:to]); err != nil {
+			return err
+		}
+		from = to
+	}
+	if err := fsync.Data(l.f); err != nil {
+		return err
+	}
+	l.head = t.head
+	return nil
+}
+
+// write writes items as chunks: one, unless a commit was very large.
+func (l *logFile) write(items []byte) error {
 	for len(items) > 0 {
-		n, err := cut(items, chunkSize)
+		n, err := cut(items, 2*chunkSize)
 		if err != nil {
 			return err
 		}
@@ -52,10 +68,6 @@ func (l *logFile) append(items []byte, head efs.Head) error {
 		}
 		items = items[n:]
 	}
-	if err := fsync.Data(l.f); err != nil {
-		return err
-	}
-	l.head = head
 	return nil
 }
 
@@ -86,9 +98,19 @@ func (l *logFile) end() error {
 	return errors.Join(err, fsync.Data(l.f), l.f.Close())
 }
 
+// firstHead returns the head that a log begins with; not ok if it has none.
+func firstHead(path string, key []byte) (h efs.Head, ok bool, err error) {
+	return headOf(path, key, func(*os.File, *streamReader) (bool, error) { return true, nil })
+}
+
 // lastHead returns the head that a log ended with; not ok if it was not ended in
 // order. It reads the headers of the chunks and the last one.
 func lastHead(path string, key []byte) (h efs.Head, ok bool, err error) {
+	return headOf(path, key, toLastChunk)
+}
+
+// headOf returns the head that the chunk of a log begins with which find goes to.
+func headOf(path string, key []byte, find func(*os.File, *streamReader) (bool, error)) (h efs.Head, ok bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return h, false, err
@@ -100,24 +122,11 @@ func lastHead(path string, key []byte) (h efs.Head, ok bool, err error) {
 	} else if err != nil {
 		return h, false, err
 	}
-	for {
-		var head [chunkHeaderLen]byte
-		if _, err := f.ReadAt(head[:], s.at); isEnd(err) {
-			return h, false, nil
-		} else if err != nil {
-			return h, false, err
-		}
-		if head[3] == chunkEnd {
-			break
-		}
-		s.at += align(chunkHeaderLen + int64(binary.BigEndian.Uint32(head[4:])) + chunkTag)
-		s.counter++
-	}
-	if _, err := f.Seek(s.at, io.SeekStart); err != nil {
+	if ok, err := find(f, s); err != nil || !ok {
 		return h, false, err
 	}
 	plain, err := s.next()
-	if errors.Is(err, errTorn) || errors.Is(err, errAltered) || err == nil && len(plain) == 0 {
+	if errors.Is(err, errTorn) || errors.Is(err, errAltered) || errors.Is(err, io.EOF) || err == nil && len(plain) == 0 {
 		return h, false, nil
 	}
 	if err != nil {
@@ -129,4 +138,22 @@ func lastHead(path string, key []byte) (h efs.Head, ok bool, err error) {
 	}
 	it.head.FS = s.head.fs
 	return it.head, true, nil
+}
+
+// toLastChunk goes to the chunk that ends a log.
+func toLastChunk(f *os.File, s *streamReader) (bool, error) {
+	for {
+		var head [chunkHeaderLen]byte
+		if _, err := f.ReadAt(head[:], s.at); isEnd(err) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+		if head[3] == chunkEnd {
+			_, err := f.Seek(s.at, io.SeekStart)
+			return err == nil, err
+		}
+		s.at += align(chunkHeaderLen + int64(binary.BigEndian.Uint32(head[4:])) + chunkTag)
+		s.counter++
+	}
 }

@@ -60,11 +60,16 @@ func replay(dir string, key []byte, v *Visitor) (rep Report, err error) {
 	if err != nil {
 		return rep, err
 	}
-	start, passed, err := chooseCheckpoint(only(files, kindCheckpoint), key)
-	if err != nil {
-		return rep, err
+	var start file
+	var passed string
+	if checkpoints := only(files, kindCheckpoint); len(checkpoints) > 0 {
+		if start, passed, err = chooseCheckpoint(checkpoints, key); err == nil {
+			rep, err = readCheckpointFile(start, key, v)
+		}
+	} else {
+		start.number = 1
+		rep.Head, err = fromTheBeginning(only(files, kindLog), key)
 	}
-	rep, err = readCheckpointFile(start, key, v)
 	if err != nil {
 		return rep, err
 	}
@@ -81,13 +86,23 @@ func replay(dir string, key []byte, v *Visitor) (rep Report, err error) {
 	return r.rep, nil
 }
 
+// fromTheBeginning returns the head of the empty index that the first log began
+// with: then no checkpoint is needed. efs.ErrNotFound if it did not.
+func fromTheBeginning(logs []file, key []byte) (h efs.Head, err error) {
+	ok := false
+	if len(logs) > 0 && logs[0].number == 1 {
+		h, ok, err = firstHead(logs[0].path, key)
+	}
+	if err == nil && (!ok || h.Revision != 0) {
+		err = fmt.Errorf("there is no checkpoint in it: %w", efs.ErrNotFound)
+	}
+	return h, err
+}
+
 // chooseCheckpoint returns the newest checkpoint that is whole; the newest one
 // if none is. Where it is not the newest, passed says why.
 func chooseCheckpoint(all []file, key []byte) (f file, passed string, err error) {
-	switch len(all) {
-	case 0:
-		return f, "", fmt.Errorf("there is no checkpoint in it: %w", efs.ErrNotFound)
-	case 1:
+	if len(all) == 1 {
 		return all[0], "", nil
 	}
 	for i := len(all) - 1; i >= 0; i-- {

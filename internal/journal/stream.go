@@ -154,7 +154,7 @@ func (s *streamWriter) chunk(kind byte, plain []byte) error {
 	n, err := s.w.Write(s.buf[:end])
 	s.counter++
 	s.written += int64(n)
-	if len(s.buf) > 2*chunkSize {
+	if len(s.buf) > 3*chunkSize {
 		s.buf = nil
 	}
 	return err

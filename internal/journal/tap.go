@@ -81,6 +81,7 @@ func signal(c chan struct{}) {
 // taken is what the tap had.
 type taken struct {
 	items []byte
+	cuts  []int    // where they can be cut into chunks
 	head  efs.Head // after them
 	gap   bool     // commits after items were not kept
 	since time.Time
@@ -91,8 +92,8 @@ type taken struct {
 func (t *tap) take(empty []byte) taken {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := taken{items: t.enc.buf, head: t.enc.head, gap: t.enc.gap, since: t.since}
-	t.enc.buf, t.enc.whole = empty[:0], 0
+	out := taken{items: t.enc.buf, cuts: t.enc.cuts, head: t.enc.head, gap: t.enc.gap, since: t.since}
+	t.enc.buf, t.enc.whole, t.enc.cuts = empty[:0], 0, nil
 	if !t.enc.gap {
 		t.since = time.Time{}
 	}
@@ -104,7 +105,7 @@ func (t *tap) take(empty []byte) taken {
 func (t *tap) resume() efs.Head {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.enc.buf, t.enc.whole, t.enc.gap, t.since = t.enc.buf[:0], 0, false, time.Time{}
+	t.enc.buf, t.enc.whole, t.enc.cuts, t.enc.gap, t.since = t.enc.buf[:0], 0, nil, false, time.Time{}
 	return t.enc.head
 }
 
@@ -113,7 +114,7 @@ func (t *tap) refuse() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.enc.gap = true
-	t.enc.buf, t.enc.whole = nil, 0
+	t.enc.buf, t.enc.whole, t.enc.cuts = nil, 0, nil
 }
 
 // waiting returns since when something waits to be taken, zero for nothing.

@@ -136,6 +136,7 @@ func (n *Node) build(ctx context.Context, rec fsRecord, policy efs.Policy, progr
 	if err != nil {
 		return nil, err
 	}
+	p.runJournal()
 	f = n.serve(rec, p, users)
 	if err := f.writeExports(); err != nil {
 		return nil, err

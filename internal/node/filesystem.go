@@ -108,7 +108,7 @@ func (n *Node) openFSWith(ctx context.Context, rec fsRecord, adjust func(*fsys.O
 		return nil, fmt.Errorf("its keys: %w", err)
 	}
 	if p.index, err = bolt.Open(p.places.index, rec.ID, sealer, bolt.Options{}); err != nil {
-		return nil, err
+		return nil, explainIndex(rec.Name, err)
 	}
 	if p.blobs, err = dir.Open(p.places.files, dir.Options{}); err != nil {
 		return nil, err
@@ -128,7 +128,17 @@ func (n *Node) openFSWith(ctx context.Context, rec fsRecord, adjust func(*fsys.O
 	if err != nil {
 		return nil, err
 	}
+	p.runJournal()
 	return n.serve(rec, p, users), nil
+}
+
+// explainIndex adds what an operator can do about an index that is missing or
+// damaged.
+func explainIndex(name string, err error) error {
+	if errors.Is(err, efs.ErrNotFound) || errors.Is(err, efs.ErrDamaged) {
+		return fmt.Errorf("%w; or make it anew from the journal: `efsctl rebuild-index %s`", err, name)
+	}
+	return err
 }
 
 // explainRollback adds what an operator can do about an index from the past.

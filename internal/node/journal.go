@@ -19,8 +19,9 @@ type JournalConfig struct {
 // journal is the directory of a file system's journal.
 func (p places) journal() string { return filepath.Join(p.files, journal.Dir) }
 
-// keepJournal begins to write the journal of an index that was just opened:
-// before anything is committed, so that it can go on where it ended.
+// keepJournal begins to follow an index that was just opened, before anything is
+// committed, so that the journal can go on where it ended. It is written once it
+// is known that the index is the right one (runJournal).
 func (p *parts) keepJournal(n *Node, name string) error {
 	if !n.cfg.Journal.Enabled {
 		return nil
@@ -35,6 +36,12 @@ func (p *parts) keepJournal(n *Node, name string) error {
 		Interval: n.cfg.Journal.Interval, Logger: n.log.With("fs", name), Clock: n.clock,
 	})
 	return err
+}
+
+func (p *parts) runJournal() {
+	if p.journal != nil {
+		p.journal.Run()
+	}
 }
 
 // JournalStatus is how a file system's journal is.

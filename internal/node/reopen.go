@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/fsys"
 )
 
 // File systems that could not be opened for want of their KMS are tried again
@@ -74,7 +75,12 @@ func (n *Node) reopenFailed(ctx context.Context) {
 // brings it into service; else it is kept with its new reason. Called with
 // admin held.
 func (n *Node) openLate(ctx context.Context, rec fsRecord) error {
-	f, err := n.openFS(ctx, rec)
+	return n.openLateWith(ctx, rec, func(*fsys.Options) {})
+}
+
+// openLateWith is openLate with options that adjust has changed.
+func (n *Node) openLateWith(ctx context.Context, rec fsRecord, adjust func(*fsys.Options)) error {
+	f, err := n.openFSWith(ctx, rec, adjust)
 	n.mu.Lock()
 	if err != nil {
 		n.failed[rec.Name] = err

@@ -152,3 +152,22 @@ func (b *Builder) Abort() {
 	_ = b.db.Close()
 	_ = os.Remove(b.path)
 }
+
+// Files returns the names of the files that an index at path consists of, or
+// leaves after a crash.
+func Files(path string) []string {
+	files := []string{path}
+	for i := range maxSegments {
+		files = append(files, segmentPath(path, i))
+	}
+	return append(files, compactPath(path))
+}
+
+// RemoveFiles removes an index that is not open.
+func RemoveFiles(path string) error {
+	var errs []error
+	for _, f := range Files(path) {
+		errs = append(errs, removeIfThere(f))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/efs-project/efs/internal/node"
+	"github.com/spf13/cobra"
+)
+
+func (c *ctl) rebuildIndexCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rebuild-index FS",
+		Short: "Make a lost or damaged index anew, from the journal and the contents",
+		Long: `Make the index of a file system anew that does not open because its index is
+missing or damaged: from the journal that lies beside its contents, which is
+seconds behind the index, and from the contents themselves. Users, certificates,
+grants, quotas and policies come back with it, and the file system is served.
+
+It says up to which change the journal led. Contents that were stored after that
+appear below /recovered, under the path that they were stored at. Files whose
+contents were deleted after that are named and removed. The old index is moved
+aside, and nothing is deleted from the volume of the contents. Cut off at any
+time, it can be begun again.
+
+Exit codes: 0 the journal could be read to its end and every content has its
+place, 1 the file system is served, but for what is listed, 2 nothing was made.`,
+		Example:           "  efsctl rebuild-index user-data\n  efsctl rebuild-index user-data --json | jq .sequence",
+		Args:              args("FS"),
+		ValidArgsFunction: c.completeFS,
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.rebuildIndex(cmd, args[0]) },
+	}
+	c.jsonFlag(cmd)
+	return cmd
+}
+
+func (c *ctl) rebuildIndex(cmd *cobra.Command, fs string) error {
+	client := c.client(cmd)
+	if !c.json {
+		client.Line = func(s string) { printLine(cmd, s) }
+	}
+	clear := showProgress(client, "making the index of "+fs+" anew")
+	done, err := client.RebuildIndex(cmd.Context(), fs)
+	clear()
+	if err != nil {
+		return codedError{err, exitUsage}
+	}
+	if c.json {
+		err = printJSON(cmd, done)
+	} else {
+		printRebuilt(cmd, fs, done)
+	}
+	if err == nil && (!done.Complete || len(done.Unopened) > 0) {
+		return codedError{errors.New("not all of it could be read: see above"), exitFailure}
+	}
+	return err
+}
+
+func printRebuilt(cmd *cobra.Command, fs string, r node.RebuildResult) {
+	printPaths(cmd, "stored later, and now at:", r.Recovered, r.RecoveredFiles)
+	printPaths(cmd, "removed, as their contents were deleted or replaced later:", r.Gone, r.GoneFiles)
+	printPaths(cmd, "contents that do not open, or have no place, and stay where they are:", r.Unopened, int64(len(r.Unopened)))
+	printLine(cmd, fmt.Sprintf("File system %s is served as of change %d: %d files, %s. Its changes go on from %d.",
+		fs, r.Sequence, r.Files+r.RecoveredFiles-r.GoneFiles, bytesText(r.Bytes), r.GoesOn))
+}
+
+// printPaths lists the first of n paths.
+func printPaths(cmd *cobra.Command, what string, paths []string, n int64) {
+	if n == 0 {
+		return
+	}
+	printLine(cmd, fmt.Sprintf("%d %s", n, what))
+	for _, p := range paths {
+		printLine(cmd, "    "+p)
+	}
+	if more := n - int64(len(paths)); more > 0 {
+		printLine(cmd, fmt.Sprintf("    and %d more", more))
+	}
+}
