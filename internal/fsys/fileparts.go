@@ -95,8 +95,8 @@ func (p *part) close() (err error) {
 // first returns the part in which the byte at off lies, or the one after the
 // last.
 func (f *File) first(off int64) int {
-	i, _ := slices.BinarySearchFunc(f.parts, off, func(p part, off int64) int {
-		if p.Offset+p.Length <= off {
+	i, _ := slices.BinarySearchFunc(f.entry.Extents, off, func(x efs.Extent, off int64) int {
+		if x.Offset+x.Length <= off {
 			return -1
 		}
 		return 1
