@@ -169,7 +169,10 @@ func (l *local) mkdir(_ context.Context, n *treesync.Node) error {
 			return nil
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return stage.SyncDir(l.root, filepath.Dir(name)) // what will be in it is not to be lost with it
 }
 
 func (l *local) attributes(_ context.Context, n *treesync.Node) error {

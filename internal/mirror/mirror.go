@@ -119,9 +119,11 @@ func openSide(p transfer.Place, source bool) (side, error) {
 	return l, err
 }
 
-// Close lets go of the trees and of the memory.
+// Close writes what is to be remembered, and lets go of the trees.
 func (m *Mirror) Close() error {
-	err := m.mem.s.Close()
+	m.mem.mu.Lock()
+	err := errors.Join(m.mem.s.Flush(), m.mem.s.Close())
+	m.mem.mu.Unlock()
 	for _, s := range []side{m.src, m.dst} {
 		if s != nil {
 			err = errors.Join(err, s.close())

@@ -9,7 +9,16 @@ import (
 )
 
 // sendParts stores a large file in parts, going on where an earlier run was
-// cut off.
+// cut off, if the file is still the same.
 func (m *Mirror) sendParts(ctx context.Context, a *treesync.Action, f *os.File, to *remote, o client.PutOptions) (*client.Stored, error) {
-	return to.c.Put(ctx, to.path(a.Path), f, o)
+	up := client.UploadOptions{PutOptions: o}
+	if m.o.StateDir != "" {
+		up.Resume = m.mem.upload(a.Path, a.Source.Stamp)
+		up.Started = func(id string) { m.mem.uploading(a.Path, a.Source.Stamp, id) }
+	}
+	stored, err := to.c.Upload(ctx, to.path(a.Path), f, a.Source.Size, up)
+	if err == nil && m.o.StateDir != "" {
+		m.mem.uploading(a.Path, a.Source.Stamp, "")
+	}
+	return stored, err
 }
