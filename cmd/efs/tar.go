@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/efs-project/efs/internal/archive"
 	"github.com/efs-project/efs/internal/keyfile"
+	"github.com/efs-project/efs/internal/remotes"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -64,6 +64,9 @@ understood.`,
   efs tar -x docs.efs.tar.gz.aes -i safe.key --fs other --to /Documents`,
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
+			if err := f.place(cmd); err != nil {
+				return usageError{err}
+			}
 			if err := f.check(given); err != nil {
 				return usageError{err}
 			}
@@ -103,6 +106,24 @@ func (f *tarFlags) add(cmd *cobra.Command) {
 		_ = cmd.MarkFlagFilename(name) // the flags are there
 	}
 	_ = cmd.MarkFlagDirname("directory")
+	_ = cmd.RegisterFlagCompletionFunc("fs", remotes.Complete)
+}
+
+// place takes --fs REMOTE:/PATH apart, as other commands write it.
+func (f *tarFlags) place(cmd *cobra.Command) error {
+	name, path, ok := splitRemote(f.fs)
+	if !ok {
+		return nil
+	}
+	f.fs = name
+	if path == "/" {
+		return nil
+	}
+	if cmd.Flags().Changed("path") || cmd.Flags().Changed("to") {
+		return fmt.Errorf("the path is given twice: write --fs %s with --path or --to, or --fs %s:%s alone", name, name, path)
+	}
+	f.path, f.to = path, path
+	return nil
 }
 
 // check refuses what does not go together.
@@ -139,12 +160,6 @@ func (f *tarFlags) check(given []string) error {
 		return errors.New("--keep-going is for -t and -x")
 	}
 	return nil
-}
-
-// remote is the file system's name, however it was written.
-func (f *tarFlags) remote() string {
-	name, _, _ := strings.Cut(f.fs, ":")
-	return name
 }
 
 // identities are what opens an archive.

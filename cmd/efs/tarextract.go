@@ -85,7 +85,7 @@ func (a *app) extractArchive(cmd *cobra.Command, name string, f *tarFlags) error
 // target opens where the members go.
 func (a *app) target(cmd *cobra.Command, f *tarFlags) (target, error) {
 	if f.fs != "" {
-		c, err := a.session(cmd.Context(), f.remote())
+		c, err := a.session(cmd.Context(), f.fs)
 		if err != nil {
 			return nil, err
 		}

@@ -44,7 +44,7 @@ func (a *app) makeArchive(cmd *cobra.Command, f *tarFlags) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.session(cmd.Context(), f.remote())
+	c, err := a.session(cmd.Context(), f.fs)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (f *tarFlags) receive(cmd *cobra.Command, c *client.Client, base archive.In
 	if err != nil {
 		return nil, err
 	}
-	bar := progress.New(cmd.ErrOrStderr(), -1, f.remote()+":"+f.path, f.quiet)
+	bar := progress.New(cmd.ErrOrStderr(), -1, f.fs+":"+f.path, f.quiet)
 	done, err := follow(body, base, w, bar)
 	bar.Finish()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 func TestDamageEndsTheReading(t *testing.T) {
 	want := many(150)
 	b := sealed(t, testInfo(), nil, want)
-	for range 40 {
+	for range 20 {
 		damaged := bytes.Clone(b)
 		at := rand.IntN(len(b))
 		damaged[at] ^= 1 << rand.IntN(8)
@@ -37,7 +37,7 @@ func TestDamageEndsTheReading(t *testing.T) {
 func TestACutIsKnownBeforeAnythingComesOut(t *testing.T) {
 	want := many(150)
 	b := sealed(t, testInfo(), nil, want)
-	for range 20 {
+	for range 12 {
 		at := rand.IntN(len(b))
 		r, err := Open(bytes.NewReader(b[:at]), int64(at), passIDs, Options{})
 		if err == nil || !errors.Is(err, seal.ErrTruncated) && !errors.Is(err, seal.ErrTampered) {
@@ -72,9 +72,9 @@ func checkBeginning(t *testing.T, got, want []file) {
 // member comes out whole, or is named with the bytes it lacks, or is counted
 // among those whose names are lost.
 func TestKeepingGoingTellsExactlyWhatIsLost(t *testing.T) {
-	want := many(400)
+	want := many(250)
 	b := sealed(t, testInfo(), nil, want)
-	for round := range 30 {
+	for round := range 20 {
 		damaged := bytes.Clone(b)
 		for range 1 + round%4 {
 			damaged[600+rand.IntN(len(b)-600)] ^= 4
@@ -166,33 +166,6 @@ func TestATarInAnArchiveIsNoPartOfIt(t *testing.T) {
 	checkLosses(t, r, got, want)
 	if last := got[len(got)-1]; last.Name != "zz" || last.data != "behind" {
 		t.Fatal("what follows the trap did not come out")
-	}
-}
-
-func TestWriteTarLeavesOutNothingThatIsLeft(t *testing.T) {
-	want := many(200)
-	b := sealed(t, testInfo(), nil, want)
-	b[len(b)/2] ^= 1
-	var out bytes.Buffer
-	r := open(t, b, Options{KeepGoing: true})
-	if err := WriteTar(&out, r); err != nil {
-		t.Fatal(err)
-	}
-	left, err := OpenTar(&out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, _, err := readAll(left)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range r.Losses() {
-		if l.Member != "" && !slices.ContainsFunc(got, func(f file) bool { return f.Name == l.Member+DamagedSuffix }) {
-			t.Fatalf("%v: it is not there", l)
-		}
-	}
-	if len(got) < len(want)-150 || len(r.Losses()) == 0 {
-		t.Fatal(len(got), r.Losses())
 	}
 }
 

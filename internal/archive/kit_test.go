@@ -140,7 +140,8 @@ func open(t testing.TB, b []byte, o Options) *Reader {
 // many is a tree large enough for many frames: files of all sizes whose
 // contents do not compress.
 func many(n int) []file {
-	rnd := rand.New(rand.NewChaCha8([32]byte{7}))
+	noise := rand.NewChaCha8([32]byte{7})
+	rnd := rand.New(noise)
 	var files []file
 	for i := range n {
 		if i%50 == 0 {
@@ -148,12 +149,10 @@ func many(n int) []file {
 		}
 		size := rnd.IntN(20000)
 		if i%97 == 0 {
-			size = 3 << 20
+			size = 2500 << 10
 		}
 		data := make([]byte, size)
-		for j := range data {
-			data[j] = byte(rnd.Uint32())
-		}
+		noise.Read(data)
 		f := newFile(fmt.Sprintf("dir-%03d/file-%04d", i/50, i), string(data))
 		f.Type = "application/octet-stream"
 		files = append(files, f)

@@ -37,6 +37,18 @@ type Member struct {
 	Lost []Range
 }
 
+// DamagedSuffix ends the names under which members come out of which parts are
+// lost, so that none is taken for the whole.
+const DamagedSuffix = ".efs-damaged"
+
+// OutName is the name under which a member comes out of an archive.
+func (m *Member) OutName() string {
+	if len(m.Lost) > 0 {
+		return m.Name + DamagedSuffix
+	}
+	return m.Name
+}
+
 // Range is a run of bytes.
 type Range struct {
 	From int64 `json:"from"` // the first byte

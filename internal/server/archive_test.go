@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,4 +85,34 @@ func TestArchiveOfWhatWasGranted(t *testing.T) {
 	c.do("GET", at+"?path=/patients/174", nil).wantProblem(forbidden)
 	c.do("GET", at+"?path=/patients", nil).wantProblem(forbidden)
 	c.do("GET", at+"?path=/elsewhere", nil).wantProblem(notFound)
+}
+
+// A file that is found damaged on the way breaks the archive off: what has come
+// so far is taken for none, and no path is in the log.
+func TestAnArchiveWithDamageBreaksOff(t *testing.T) {
+	w := newWorld(t)
+	a := w.as("alice@docs")
+	a.do("PUT", "/data/a", strings.NewReader("small")).want(201)
+	a.do("PUT", "/data/secret-name", bytes.NewReader(make([]byte, 1<<20))).want(201)
+	blobs := w.blobs("docs")
+	if len(blobs) != 1 {
+		t.Fatal(blobs)
+	}
+	b, err := os.ReadFile(blobs[0])
+	must(t, err)
+	b[len(b)/2] ^= 1
+	must(t, os.WriteFile(blobs[0], b, 0o600))
+	r := a.do("GET", "/api/v1/buckets/docs/archive", nil)
+	if r.err == nil {
+		tr, err := archive.OpenTar(bytes.NewReader(r.body))
+		for err == nil {
+			_, err = tr.Next()
+		}
+		if err == io.EOF {
+			t.Error("the archive came to its end")
+		}
+	}
+	if strings.Contains(w.log.String(), "secret-name") {
+		t.Error("a path is in the log")
+	}
 }
