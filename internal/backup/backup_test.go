@@ -245,6 +245,12 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 	if _, err := Open(w.dir); !errors.Is(err, efs.ErrUnavailable) {
 		t.Errorf("one in use: %v", err)
 	}
+	if all, err := List(w.dir); err != nil || len(all) != 1 {
+		t.Errorf("listing one in use: %v, %v", all, err)
+	}
+	if _, err := List(t.TempDir()); !errors.Is(err, efs.ErrNotFound) {
+		t.Errorf("listing an empty one: %v", err)
+	}
 	w.check(r.Close())
 	if _, err := Create(w.dir, About{FS: efs.NewID(), Name: "other"}); !errors.Is(err, efs.ErrConflict) {
 		t.Errorf("another file system's: %v", err)

@@ -128,7 +128,7 @@ func open(path string, want *About) (r *Repository, err error) {
 	if err != nil {
 		return r, err
 	}
-	if err := r.takeLock(); err != nil {
+	if err := r.takeLock(want); err != nil {
 		return r, err
 	}
 	r.blobs, err = dir.Open(r.path(contentsDir), dir.Options{})
@@ -201,8 +201,11 @@ func checkFormat(format int) error {
 	return nil
 }
 
-func (r *Repository) takeLock() (err error) {
+func (r *Repository) takeLock(want *About) (err error) {
 	r.lock, err = os.OpenFile(r.path("lock"), os.O_RDWR|os.O_CREATE, fileMode)
+	if want == nil && (errors.Is(err, unix.EROFS) || errors.Is(err, os.ErrPermission)) {
+		return nil // nobody writes there now, or somebody else's copy that is only read
+	}
 	if err != nil {
 		return err
 	}
@@ -239,6 +242,23 @@ func (r *Repository) indexPath(name string) string { return r.path(indexDir, nam
 func (r *Repository) listPath(name string) string  { return r.path(indexDir, name+listSuffix) }
 
 var backupName = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z-[0-9]+(\.[0-9]+)?$`)
+
+// List returns the backups in a directory, the oldest first, while it may be in
+// use. Errors as of Open.
+func List(path string) ([]Manifest, error) {
+	r := &Repository{dir: filepath.Clean(path)}
+	var err error
+	switch r.about, err = readAbout(r.path(aboutFile)); {
+	case errors.Is(err, os.ErrNotExist):
+		err = fmt.Errorf("%w: there is no %s in it", efs.ErrNotFound, aboutFile)
+	case err == nil:
+		var all []Manifest
+		if all, err = r.List(); err == nil {
+			return all, nil
+		}
+	}
+	return nil, fmt.Errorf("backups in '%s': %w", path, err)
+}
 
 // List returns all backups, the oldest first.
 func (r *Repository) List() ([]Manifest, error) {

@@ -83,7 +83,7 @@ func (r *Keyring) restore(ctx context.Context, src io.Reader, root efs.ID, kek s
 func backupError(err error) error {
 	switch {
 	case errors.Is(err, seal.ErrNoKey):
-		return fmt.Errorf("%w: the backup was sealed by another root: put the server's directory back that it belongs to (%w)", efs.ErrWrongKey, err)
+		return fmt.Errorf("%w: the backup was sealed by another root: put the server's directory back that it belongs to, or begin an empty root with it (efsctl init --from) (%w)", efs.ErrWrongKey, err)
 	case errors.Is(err, seal.ErrTampered), errors.Is(err, seal.ErrFormat), errors.Is(err, seal.ErrTruncated):
 		return fmt.Errorf("%w: this is no backup of keys, or it was changed (%w)", efs.ErrDamaged, err)
 	}

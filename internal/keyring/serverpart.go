@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/seal"
 )
 
 // The server part of a backup stands before its sealed file:
@@ -73,7 +74,7 @@ func checkServerPart(part []byte, named string) error {
 
 // Unpack writes the key store that a backup holds to a new file at path, as
 // Backup found it. It is for a root that begins with it. Errors as of Restore.
-func Unpack(path string, src io.Reader, root efs.ID, kek BackupKey, now func() int64) (Copy, error) {
+func Unpack(path string, src io.Reader, root efs.ID, kek seal.KEK, now func() int64) (Copy, error) {
 	c, err := openBackup(path, src, root, kek)
 	if err != nil {
 		return c, fmt.Errorf("taking the key store from a backup: %w", backupError(err))

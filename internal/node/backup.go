@@ -23,7 +23,8 @@ type BackupResult struct {
 
 // Backup makes a backup of a file system, as of one change while clients go on
 // writing, in the directory dir, which it makes where its last name is missing;
-// then it removes all but the newest keep backups there (0: none is removed).
+// then it removes all but the newest keep backups there (0, or where contents
+// were missing: none is removed).
 // progress, which may be nil, is told bytes of contents. Errors: efs.ErrBadInput,
 // efs.ErrNotFound, efs.ErrConflict (backups of another file system),
 // efs.ErrUnavailable (in use), efs.ErrNoSpace.
@@ -56,7 +57,7 @@ func (n *Node) Backup(ctx context.Context, name, dir string, keep int, progress 
 	if err := f.NoteBackup(ctx, out.Begun, out.Sequence); err != nil {
 		return out, err
 	}
-	if keep > 0 {
+	if keep > 0 && out.Lost == 0 { // else older ones may have what is missing
 		pruned, err := repo.Prune(ctx, keep)
 		if err != nil {
 			return out, fmt.Errorf("the backup is made, but older ones were not all removed: %w", err)
@@ -78,13 +79,8 @@ func (f *FileSystem) backUp(ctx context.Context, n *Node, repo *backup.Repositor
 }
 
 // Backups lists the backups in a directory, oldest first.
-func (n *Node) Backups(_ context.Context, dir string) (all []backup.Manifest, err error) {
-	repo, err := backup.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, repo.Close()) }()
-	return repo.List()
+func (n *Node) Backups(_ context.Context, dir string) ([]backup.Manifest, error) {
+	return backup.List(dir)
 }
 
 // untilClosed returns a context that ends with ctx, and with the node.
