@@ -29,7 +29,7 @@ var (
 	longName  = strings.Repeat("a long name ", 20) + ".txt"
 	storedAt  = time.Date(2021, 3, 4, 5, 6, 7, 891_000_000, time.UTC)
 	keptMeta  = map[string]string{"patient": "Grüße", "empty": ""}
-	largeSize = 3<<20 + 17
+	largeSize = 9<<20 + 17 // too large to be opened in memory
 )
 
 // filled starts a server and stores files of all kinds on it.
