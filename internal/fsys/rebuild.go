@@ -48,7 +48,7 @@ func Rebuild(ctx context.Context, o Options, progress func(done, total int64)) (
 		return nil, err
 	}
 	r := &rebuild{fs: fs, ctx: ctx, users: map[string]efs.Usage{}, missing: map[efs.ID]bool{}, report: &RebuildReport{}, progress: progress}
-	for _, step := range []func() error{r.volume, r.entries, r.queue, r.count, r.strangers, r.adopt, r.gone} {
+	for _, step := range []func() error{r.volume, r.entries, r.queue, r.tally, r.uploads, r.count, r.strangers, r.adopt, r.gone} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("making file system '%s' anew: %w", o.Name, err)
 		}
@@ -160,9 +160,14 @@ func (r *rebuild) queue() error {
 	})
 }
 
+// tally tells how much the journal knew.
+func (r *rebuild) tally() error {
+	r.report.Files, r.report.Bytes = r.use.Files, r.use.Bytes
+	return nil
+}
+
 // count sets what accounts have in use: a journal does not hold it.
 func (r *rebuild) count() error {
-	r.report.Files, r.report.Bytes = r.use.Files, r.use.Bytes
 	t := efs.Txn{Usage: []efs.Delta{{Account: r.fs.o.ID, Bytes: r.use.Bytes, Files: r.use.Files}}}
 	for name, q := range r.fs.quotas.Load().users {
 		if use := r.users[name]; q.Counted && use != (efs.Usage{}) {

@@ -453,6 +453,27 @@ func TestFilesOfPartsAreMovedCopiedAndDamaged(t *testing.T) {
 	e.reports("a part of a file is gone", ProblemContent)
 }
 
+// What was at the path when an upload began may be elsewhere when it ends.
+func TestAnUploadLeavesAFileThatWasMovedAlone(t *testing.T) {
+	e := newEnv(t)
+	old := e.put("f", data(1, blobSize)).Entry
+	id := e.beginUpload("f")
+	one := e.part(id, 1, data(2, blobSize))
+	must(e.Move(ctx, "f", "g", MoveOptions{}))
+	f := e.complete(id, one).Entry
+	if f.File == old.File || f.Version != 1 {
+		t.Errorf("%+v beside %+v", f, old)
+	}
+	e.holds("f", data(2, blobSize))
+	e.holds("g", data(1, blobSize))
+	e.nothingOpen()
+	e.crash() // the blob leads to its file all the same
+	e.check(e.tryOpen())
+	<-e.work.begun
+	e.holds("f", data(2, blobSize))
+	e.clean()
+}
+
 func TestFsckFindsUploadsThatCannotBeCompleted(t *testing.T) {
 	e := newEnv(t)
 	id := e.beginUpload("f")

@@ -190,7 +190,9 @@ func (c *completion) commit(ctx context.Context, p *put) error {
 	}
 	e := p.entry(s, t)
 	if s.entry == nil {
-		e.File = c.up.File
+		if e.File, err = t.free(ctx, c.up.File, e.File); err != nil {
+			return err
+		}
 	}
 	e.Size, e.Digest, e.DigestKind, e.Extents = c.file.Size, c.file.Digest, c.file.DigestKind, c.file.Extents
 	t.endUpload(c.up, c.all, func(part *leasedPart) bool { return c.used[part.number] })
@@ -205,6 +207,19 @@ func (c *completion) commit(ctx context.Context, p *put) error {
 		}
 	}
 	return p.commit(ctx, s, t, e)
+}
+
+// free returns the file id wanted if no file has it, which the transaction then
+// demands, else other: the file that was at the path when the upload began may
+// have been moved.
+func (t *txn) free(ctx context.Context, wanted, other efs.ID) (efs.ID, error) {
+	key := efs.Key{Space: efs.SpaceFiles, Bytes: wanted[:]}
+	recs, err := t.fs.o.Index.Get(ctx, key)
+	if err != nil || recs[0].Version != 0 {
+		return other, err
+	}
+	t.t.Checks = append(t.t.Checks, efs.Check{Kind: efs.CheckVersion, Key: key})
+	return wanted, nil
 }
 
 // anew stores the file sealed anew, and drops the upload after that.
