@@ -15,10 +15,7 @@ import (
 // begins a key store; neither of its parts can be exchanged.
 func TestBackupWithAServerPart(t *testing.T) {
 	s := newSafe(t)
-	fs := efs.NewID()
-	if _, err := s.Create(t.Context(), fs, "clinic", efs.DefaultPolicy().Stages); err != nil {
-		t.Fatal(err)
-	}
+	fs := s.create(t, "clinic", oneStage).FS()
 	with := func(part string) []byte {
 		var out bytes.Buffer
 		if _, err := s.BackupWith(&out, s.root, s.kek, s.clock.Now().Add(time.Hour), []byte(part)); err != nil {
