@@ -28,14 +28,16 @@ import (
 var ctx = context.Background()
 
 // newFS makes a file system on a real index and volume.
-func newFS(t *testing.T) *fsys.FS {
+func newFS(t *testing.T) *fsys.FS { return newFSWith(t, efs.DefaultPolicy()) }
+
+func newFSWith(t *testing.T, policy efs.Policy) *fsys.FS {
 	t.Helper()
 	_, key, err := starter.Generate()
 	must(t, err)
 	n, err := node.New(ctx, node.Config{Root: t.TempDir(), Key: &starter.Found{Key: key, From: "test"}, Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	t.Cleanup(func() { must(t, n.Close()) })
-	must(t, n.CreateFS(ctx, "drive", nil))
+	must(t, n.CreateFSWith(ctx, "drive", policy, nil))
 	f, err := n.FS("drive")
 	must(t, err)
 	return f.FS
@@ -350,3 +352,54 @@ func TestWhatCannotBeToldNeedsAFullArchive(t *testing.T) {
 type logOf func() ([]efs.Change, error)
 
 func (l logOf) Changes(context.Context, uint64, int) ([]efs.Change, error) { return l() }
+
+// TestWhatIsForgottenIsInNoArchive: a unit that is forgotten is left out of the
+// next archive; what was changed in it since cannot be told any more.
+func TestWhatIsForgottenIsInNoArchive(t *testing.T) {
+	policy := efs.DefaultPolicy()
+	policy.ErasureUnit = "/patients/*"
+	fs := newFSWith(t, policy)
+	for _, p := range []string{"patients/1/large", "patients/1/small", "patients/2/small"} {
+		_, err := fs.Put(ctx, p, bytes.NewReader(make([]byte, 100+100_000*strings.Count(p, "large"))), fsys.PutOptions{Size: -1})
+		must(t, err)
+	}
+	read := func(o Options) (tree, uint64) {
+		t.Helper()
+		b, err := archiveOf(t, fs, o)
+		must(t, err)
+		got := tree{}
+		info, err := got.put(bytes.NewReader(b))
+		must(t, err)
+		return got, info.Sequence
+	}
+	before, seq := read(Options{})
+	if len(before) != 6 {
+		t.Fatal(slices.Collect(maps.Keys(before)))
+	}
+	v, err := fs.Snapshot(ctx, "test") // of an archive that is under way
+	must(t, err)
+	defer v.Close()
+	_, err = fs.Put(ctx, "patients/1/later", strings.NewReader("x"), fsys.PutOptions{Size: 1})
+	must(t, err)
+	_, err = fs.Forget(ctx, fsys.Who{User: "test"}, "patients/1", "asked for")
+	must(t, err)
+	want := []string{"patients", "patients/2", "patients/2/small"}
+	if got, _ := read(Options{}); !slices.Equal(slices.Sorted(maps.Keys(got)), want) {
+		t.Error("the next archive has", slices.Sorted(maps.Keys(got)))
+	}
+	if _, err := archiveOf(t, fs, Options{Since: seq}); !errors.Is(err, ErrNeedsFull) {
+		t.Error("an incremental one:", err)
+	}
+	a, err := Prepare(ctx, Source{fs.Name(), fs.ID(), v, fs}, Options{})
+	must(t, err)
+	var b bytes.Buffer
+	must(t, a.Write(ctx, &b, time.Now()))
+	got := tree{}
+	_, err = got.put(&b)
+	must(t, err)
+	for p := range got {
+		if strings.HasPrefix(p, "patients/1/") {
+			t.Error("the archive under way has", p)
+		}
+	}
+}
