@@ -3,20 +3,45 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := bin
 CMDS := efs-server efsctl efs efsc efs-bench efs-recover
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+VERSION := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/efs-project/efs/internal/version.Version=$(VERSION)
 FUZZTIME ?= 30s
 CGO ?= 0
 TAGS ?=
+DIST := dist
+EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+PREFIX ?= /usr/local
+UNITS ?= $(PREFIX)/lib/systemd/system
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build the six binaries into bin/ (static, without cgo; CGO=1 TAGS=pkcs11 for HSMs)
+build: ## build the binaries into bin/ (static, without cgo; CGO=1 TAGS=pkcs11 for HSMs)
 	@mkdir -p $(BIN)
 	CGO_ENABLED=$(CGO) go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(CMDS))
+
+.PHONY: man
+man: build ## manual pages (bin/share/man) and completion scripts (bin/share/completions)
+	@rm -rf $(BIN)/share
+	@for c in $(CMDS); do env -i PATH="$$PATH" $(BIN)/$$c __manual $(BIN)/share; done
+
+.PHONY: completions
+completions: man ## the same: both come from the commands
+
+.PHONY: install
+install: man ## install below PREFIX (/usr/local), DESTDIR before it: binaries, manual, completion, units
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' UNITS='$(UNITS)' BIN='$(BIN)' scripts/install $(CMDS)
+
+.PHONY: dist
+dist: ## the archives of a release for six platforms, with SBOMs and SHA256SUMS (VERSION=v1.2.3)
+	@rm -rf $(DIST)
+	go run ./internal/dist -out $(DIST) -version '$(VERSION)' -time $(EPOCH) $(DISTFLAGS)
+
+.PHONY: dist-check
+dist-check: ## build a release twice, from nothing and elsewhere, and compare every byte (an hour on two cores)
+	@scripts/dist-check $(DISTFLAGS)
 
 .PHONY: demo
 demo: ## the main job on real files: store, read back, look at the disk, tamper
