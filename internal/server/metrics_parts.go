@@ -40,6 +40,8 @@ var (
 	releaseWaiting = fsDesc("efs_release_queue_contents", "Contents that wait to be deleted, since no file has them any more. No more than 10,000 are counted.")
 	releaseRemoved = fsDesc("efs_contents_removed_total", "Contents deleted from the release queue.")
 
+	uploadsOpen = fsDesc("efs_uploads_open", "Uploads in parts that are neither completed nor aborted and have not expired.")
+
 	cipherSeals  = cipherDesc("efs_content_seals_total", "Contents sealed, by algorithm; those of several stages count for each.")
 	cipherSealed = cipherDesc("efs_content_sealed_bytes_total", "Bytes of contents sealed, by algorithm.")
 	cipherOpens  = cipherDesc("efs_content_opens_total", "Contents opened, by algorithm, but for those that the cache of decrypted files had.")
@@ -72,6 +74,7 @@ func collectContents(ctx context.Context, f *node.FileSystem, out chan<- prometh
 		out <- prometheus.MustNewConstMetric(releaseWaiting, prometheus.GaugeValue, float64(waiting), f.Name())
 		out <- prometheus.MustNewConstMetric(releaseRemoved, prometheus.CounterValue, float64(removed), f.Name())
 	}
+	out <- prometheus.MustNewConstMetric(uploadsOpen, prometheus.GaugeValue, float64(f.Uploads()), f.Name())
 	ciphers, err := f.Ciphers(ctx)
 	if err != nil {
 		return // its keys are away: the next time will do
