@@ -24,6 +24,7 @@ var (
 	server            *efstest.Server
 	keyFile, certFile string
 	places            atomic.Int32
+	failures          atomic.Int32 // told of while watching
 )
 
 func TestMain(m *testing.M) {
@@ -70,7 +71,12 @@ func write(t *testing.T, name, text string) {
 // watching starts to watch, and returns what ends it.
 func watching(t *testing.T, o Options) (stop func()) {
 	t.Helper()
-	o.Tell = func(ev Event) { t.Logf("%s %s %s %v", ev.Op, ev.Path, ev.Why, ev.Err) }
+	o.Tell = func(ev Event) {
+		t.Logf("%s %s %s %v", ev.Op, ev.Path, ev.Why, ev.Err)
+		if ev.Err != nil {
+			failures.Add(1)
+		}
+	}
 	m, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -211,4 +217,39 @@ func TestWatchingEndsWhereThereIsNothingToWatch(t *testing.T) {
 	if err := m.Watch(t.Context()); !errors.Is(err, errNotThere) {
 		t.Errorf("watching what is not there: %v", err)
 	}
+}
+
+// TestWatchingOutlastsTheServer: what changes while the server is away follows
+// when it is back, in either direction.
+func TestWatchingOutlastsTheServer(t *testing.T) {
+	up, down, p := t.TempDir(), t.TempDir(), drive(t)
+	write(t, filepath.Join(up, "a"), "x")
+	stopUp := watching(t, Options{From: transfer.Place{Path: up}, To: p})
+	defer stopUp()
+	comesTrue(t, func() string { return fetched(t, p, up) })
+	stopDown := watching(t, Options{From: p, To: transfer.Place{Path: down}})
+	defer stopDown()
+	same := func() string {
+		out, err := exec.Command("diff", "-r", up, down).CombinedOutput()
+		if err != nil {
+			return string(out)
+		}
+		return ""
+	}
+	comesTrue(t, same)
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := failures.Load()
+	write(t, filepath.Join(up, "new", "b"), "y")
+	comesTrue(t, func() string {
+		if failures.Load() == before {
+			return "nobody has noticed that the server is away"
+		}
+		return ""
+	})
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	comesTrue(t, same)
 }

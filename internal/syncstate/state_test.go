@@ -159,3 +159,66 @@ func TestADigestHoldsWhileTheFileIsUntouched(t *testing.T) {
 		t.Error("read within two seconds of its change, and trusted")
 	}
 }
+
+// TestEveryVersionOpens reads an example of each version of the file's form.
+func TestEveryVersionOpens(t *testing.T) {
+	example, err := os.ReadFile("testdata/v1.state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := open(t, dir)
+	path := s.path
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, example, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	defer s.Close()
+	if !s.Known() || s.Len() != 3 || s.Get("gone") != nil {
+		t.Fatalf("known %v, %d paths", s.Known(), s.Len())
+	}
+	st := Stat{Size: 5, Modified: 10e9, Changed: 11e9, Inode: 12}
+	if f := s.Get("dir/file"); f.Base.Size != 5 || f.Base.Kind != 1 || f.Base.B != "etag" || len(f.Base.Digest) != 32 || !f.Read.Holds(st) {
+		t.Errorf("dir/file: %+v", f)
+	}
+	if l := s.Get("link"); l.Base.Target != "dir/file" || l.Base.B != "other" {
+		t.Errorf("link: %+v", l)
+	}
+	if l := s.Get("large"); l.Upload.ID != "id" || l.Upload.Stat.Inode != 3 || l.Part != ".efs-part-x" {
+		t.Errorf("large: %+v", l)
+	}
+}
+
+// TestANewerVersionIsRefused: it is neither read nor cut off.
+func TestANewerVersionIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	h, err := encoding.Marshal(header{Version: version + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.file.Truncate(0), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := writeFrame(&b, h); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer, err := Open(dir, "a", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer newer.Close()
+	if err := newer.Load(); !errors.Is(err, errNewer) {
+		t.Errorf("a newer file: %v", err)
+	}
+	if left, err := os.ReadFile(s.path); err != nil || !bytes.Equal(left, b.Bytes()) {
+		t.Errorf("it was changed: %d bytes, %v", len(left), err)
+	}
+}
