@@ -377,6 +377,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			}
 		}
 		_ = cmd.Wait()
+		if _, err := Verify(filepath.Join(dir, Dir), testKey); errors.Is(err, efs.ErrNotFound) && durable == 0 && reached == 0 {
+			continue // killed before it wrote anything
+		}
 		n, _ := checkJournal(t, dir)
 		if n < durable || n < reached {
 			t.Fatalf("leads to %d; %d and %d were in it", n, durable, reached)
