@@ -30,6 +30,7 @@ var (
 	storedAt  = time.Date(2021, 3, 4, 5, 6, 7, 891_000_000, time.UTC)
 	keptMeta  = map[string]string{"patient": "Grüße", "empty": ""}
 	largeSize = 9<<20 + 17 // too large to be opened in memory
+	partSize  = 1 << 20
 )
 
 // filled starts a server and stores files of all kinds on it.
@@ -48,6 +49,12 @@ func filled(t *testing.T, args ...string) *volume {
 	c := v.Client()
 	defer func() { _ = c.Close() }()
 	ctx := t.Context()
+	parts := kit.Pattern(9, 3*partSize-5)
+	o := client.UploadOptions{PartSize: int64(partSize), PutOptions: client.PutOptions{Mode: 0o640, Modified: storedAt}}
+	if _, err := c.Upload(ctx, "docs/parts.bin", bytes.NewReader(parts), int64(len(parts)), o); err != nil {
+		t.Fatal(err)
+	}
+	v.files["docs/parts.bin"] = parts
 	if _, err := c.Symlink(ctx, "docs/link", "../readme.txt", client.PutOptions{Modified: storedAt}); err != nil {
 		t.Fatal(err)
 	}
@@ -166,11 +173,11 @@ func below(all map[string][]byte, prefix string) map[string][]byte {
 	return some
 }
 
-// journaled waits until the journal has what was stored: seconds.
+// journaled waits until there is a journal. A server that stops in order ends it.
 func (v *volume) journaled(t *testing.T) {
 	t.Helper()
 	for range 600 {
-		some, err := filepath.Glob(filepath.Join(v.Root, kit.FS, "files", "journal", "*.checkpoint"))
+		some, err := filepath.Glob(filepath.Join(v.Root, kit.FS, "files", "journal", "*.*"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,5 +186,5 @@ func (v *volume) journaled(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Fatal("the server makes no checkpoint")
+	t.Fatal("the server keeps no journal")
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/archive"
@@ -20,25 +19,27 @@ const inMemory = 8 << 20
 
 // content is what is left of a file's contents.
 type content struct {
+	r     *reader
 	size  int64
 	parts []part
 	lost  []archive.Range // in order
 	why   error           // of the first loss
 }
 
-// part is an extent: one of plain, whole and remains, or nothing of it.
+// part is an extent: in memory, known to be whole, or what remains of it; or
+// nothing.
 type part struct {
 	efs.Extent
 	plain   []byte
-	whole   *seal.ReaderAt
+	whole   bool // and closed meanwhile: a file may have a thousand
 	remains *seal.Salvage
-	close   io.Closer
+	blob    *blob // of remains
 }
 
 // openContent opens what is left of the contents of e, and finds out what is
 // lost. efs.ErrForgotten if its erasure unit was forgotten.
 func (r *reader) openContent(ctx context.Context, e *efs.Entry) (*content, error) {
-	c := &content{size: e.Size, parts: make([]part, len(e.Extents))}
+	c := &content{r: r, size: e.Size, parts: make([]part, len(e.Extents))}
 	for i, x := range e.Extents {
 		p := &c.parts[i]
 		p.Extent = x
@@ -86,7 +87,7 @@ func (c *content) gone() bool {
 
 // openPart opens an extent. After an error its remains may be open.
 func (r *reader) openPart(ctx context.Context, e *efs.Entry, p *part) error {
-	want := &seal.Open{FS: r.keys.ID, Content: p.Content, Identities: r.ids, Size: p.Sealed, PlainSize: p.Length}
+	want := r.expect(p)
 	if p.Inline {
 		return r.openInline(ctx, e, p, want)
 	}
@@ -94,46 +95,47 @@ func (r *reader) openPart(ctx context.Context, e *efs.Entry, p *part) error {
 	if err != nil {
 		return err
 	}
-	p.close = b
-	err = r.openWhole(e, p, b, want)
+	err = r.readWhole(e, p, b, want)
 	if err == nil || errors.Is(err, efs.ErrForgotten) || errors.Is(err, seal.ErrNoKey) || errors.Is(err, errOther) {
-		return err
-	}
-	if p.whole != nil {
-		_ = p.whole.Close() // what it held is given up
-		p.whole = nil
+		return errors.Join(err, b.Close())
 	}
 	rest := *want
 	rest.Size, rest.PlainSize = -1, -1
-	if s, serr := seal.NewSalvage(b, b.size, &rest); serr == nil {
-		p.remains = s
+	s, serr := seal.NewSalvage(b, b.size, &rest)
+	if serr != nil {
+		return errors.Join(err, b.Close())
 	}
+	p.remains, p.blob = s, b
 	return err
 }
 
 // errOther: authentic, but not what the entry means.
 var errOther = errors.New("the content is not the one that its entry means")
 
-// openWhole opens a blob and reads all of it.
-func (r *reader) openWhole(e *efs.Entry, p *part, b *blob, want *seal.Open) (err error) {
+// readWhole reads all of a blob, into memory where the file is small.
+func (r *reader) readWhole(e *efs.Entry, p *part, b *blob, want *seal.Open) (err error) {
 	if b.size != p.Sealed {
 		return fmt.Errorf("%w: its length is %d, not %d", seal.ErrTruncated, b.size, p.Sealed)
 	}
-	if p.whole, err = seal.NewReaderAt(b, b.size, want); err != nil {
+	s, err := seal.NewReaderAt(b, b.size, want)
+	if err != nil {
 		return err
 	}
-	t, err := p.whole.Trailer()
+	defer func() { _ = s.Close() }() // only read
+	t, err := s.Trailer()
 	if err != nil {
 		return err
 	}
 	if err := agree(e, p, t); err != nil {
 		return err
 	}
-	if p.Length > inMemory {
-		return p.whole.Verify()
+	if e.Size > inMemory {
+		err = s.Verify()
+		p.whole = err == nil
+		return err
 	}
 	plain := make([]byte, p.Length)
-	n, err := p.whole.ReadAt(plain, 0)
+	n, err := s.ReadAt(plain, 0)
 	if int64(n) == p.Length {
 		p.plain = plain
 		return nil
@@ -177,109 +179,14 @@ func (r *reader) openInline(ctx context.Context, e *efs.Entry, p *part, want *se
 	return nil
 }
 
-// writeTo writes the contents, with zeros for what is lost. What fails only
-// now is lost too, and zeros: the receiver's errors are returned.
-func (c *content) writeTo(w io.Writer) error {
-	for i := range c.parts {
-		if err := c.writePart(w, &c.parts[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *content) writePart(w io.Writer, p *part) error {
-	switch {
-	case p.plain != nil:
-		_, err := w.Write(p.plain)
-		return err
-	case p.whole != nil:
-		out := &counted{w: w}
-		err := p.whole.ReadRange(out, 0, p.Length)
-		if out.err != nil || err == nil {
-			return out.err
-		}
-		if c.why == nil {
-			c.why = err
-		}
-		c.lose(p.Offset+out.n, p.Offset+p.Length)
-		return zeros(w, p.Length-out.n)
-	case p.remains != nil:
-		return writeRemains(w, p)
-	}
-	return zeros(w, p.Length)
-}
-
-// writeRemains writes the blocks that are left, with zeros for the others.
-func writeRemains(w io.Writer, p *part) error {
-	var buf []byte
-	size := int64(p.remains.BlockSize())
-	sound := func(from, to int64) bool {
-		return !slices.ContainsFunc(p.remains.Lost(), func(g seal.Lost) bool {
-			return from < g.Offset+g.Length && g.Offset < to || !g.Exact && g.Offset < to
-		})
-	}
-	for off := int64(0); off < p.Length; off += size {
-		n := min(size, p.Length-off)
-		var err error
-		if sound(off, off+n) {
-			buf, err = p.remains.ReadBlock(buf[:0], off/size)
-			if err == nil && int64(len(buf)) == n {
-				if _, err := w.Write(buf); err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		if err := zeros(w, n); err != nil {
-			return err
-		}
-	}
-	clear(buf[:cap(buf)])
-	return nil
-}
-
-// counted counts what a writer took, and remembers its error.
-type counted struct {
-	w   io.Writer
-	n   int64
-	err error
-}
-
-func (c *counted) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	if err != nil {
-		c.err = err
-	}
-	return n, err
-}
-
-var nothing [64 << 10]byte
-
-func zeros(w io.Writer, n int64) error {
-	for ; n > 0; n -= int64(len(nothing)) {
-		if _, err := w.Write(nothing[:min(n, int64(len(nothing)))]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Close wipes what is open.
 func (c *content) Close() error {
 	var errs []error
 	for i := range c.parts {
 		p := &c.parts[i]
 		clear(p.plain)
-		if p.whole != nil {
-			errs = append(errs, p.whole.Close())
-		}
 		if p.remains != nil {
-			errs = append(errs, p.remains.Close())
-		}
-		if p.close != nil {
-			errs = append(errs, p.close.Close())
+			errs = append(errs, p.remains.Close(), p.blob.Close())
 		}
 	}
 	return errors.Join(errs...)

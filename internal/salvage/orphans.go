@@ -21,7 +21,8 @@ type orphan struct {
 	entry   efs.Entry
 	path    string
 	extents map[int]efs.Extent
-	of      int // how many extents it has
+	of      int  // how many extents it has, or at least has
+	open    bool // nothing tells how many there are: parts of an upload
 }
 
 // orphans emits, below recovered/, what the trailers of contents tell of.
@@ -69,6 +70,9 @@ func (j *job) emitOrphan(ctx context.Context, f *orphan, name string) error {
 	}
 	if err := j.parents(path.Dir(name)); err != nil {
 		return err
+	}
+	if f.open {
+		j.missing(Missing{Path: name, Why: fmt.Sprintf("%d parts of an upload came out as one file; there may have been more, and it may not have been completed", f.of)})
 	}
 	before := j.rep.Files
 	err := j.emit(ctx, name, name, e)
@@ -176,14 +180,15 @@ func add(found map[efs.ID]*orphan, id efs.ID, size int64, t *seal.Trailer) {
 		return
 	}
 	if f == nil || f.entry.Version < r.Version {
-		f = &orphan{path: r.Path, extents: map[int]efs.Extent{}, of: max(r.Extents, 1), entry: efs.Entry{
+		f = &orphan{path: r.Path, extents: map[int]efs.Extent{}, open: r.Extents == 0, entry: efs.Entry{
 			File: file, Kind: efs.KindFile, Version: r.Version, Created: r.Created, Modified: r.Modified,
 			Type: r.Type, Meta: r.Meta, Owner: r.Owner, Mode: r.Mode,
 		}}
 		found[file] = f
 	}
+	f.of = max(f.of, r.Extents, r.Extent+1)
 	f.extents[r.Extent] = efs.Extent{Length: t.Size, Sealed: size, Content: id}
-	if f.of == 1 && t.HasDigest {
+	if r.Extents == 1 && t.HasDigest {
 		f.entry.Digest = slices.Clone(t.SHA256[:])
 		f.entry.DigestKind = efs.DigestFull
 	}
