@@ -19,6 +19,14 @@ const inMemory = 256 << 10
 
 // content copies a file's contents in the direction of this run.
 func (m *Mirror) content(ctx context.Context, a *treesync.Action) error {
+	if a.Source.Size > inParts {
+		select {
+		case m.large <- struct{}{}:
+			defer func() { <-m.large }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	from, isLocal := m.src.(*local)
 	if isLocal {
 		return m.upload(ctx, a, from, m.dst.(*remote))

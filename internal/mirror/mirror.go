@@ -22,6 +22,10 @@ import (
 // ones to share a commit of the server while others are read.
 const DefaultWorkers = 32
 
+// largeAtOnce is how many large files travel at once: more would only take the
+// line, and the places that the server has for uploads, from each other.
+const largeAtOnce = 4
+
 // Options says what is to follow what, and how.
 type Options struct {
 	From, To transfer.Place
@@ -75,6 +79,8 @@ type Mirror struct {
 	src, dst side
 	mem      *memory
 
+	large chan struct{} // taken by each large file that travels
+
 	loaded  bool // the memory was read
 	mu      sync.Mutex
 	result  Result
@@ -90,7 +96,7 @@ func Open(o Options) (*Mirror, error) {
 	if o.Progress == nil {
 		o.Progress = func(int64) {}
 	}
-	m := &Mirror{o: o, touched: map[string]bool{}}
+	m := &Mirror{o: o, touched: map[string]bool{}, large: make(chan struct{}, largeAtOnce)}
 	state := syncstate.New()
 	var err error
 	if o.StateDir != "" {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/efstest"
 	"github.com/efs-project/efs/internal/transfer"
@@ -252,4 +254,27 @@ func TestWatchingOutlastsTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	comesTrue(t, same)
+}
+
+// TestALostNotificationComparesEverything: the system had more to tell than it
+// could hold.
+func TestALostNotificationComparesEverything(t *testing.T) {
+	dir := t.TempDir()
+	l, err := openLocal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	w, err := watchLocal(l, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.(*localWatcher).w.Errors <- fsnotify.ErrEventOverflow
+	if d := <-w.events(); !d.all {
+		t.Errorf("told to look at %+v", d)
+	}
+	w.close()
+	if _, more := <-w.events(); more || w.err() != nil {
+		t.Errorf("after its end: %v, %v", more, w.err())
+	}
 }
