@@ -96,6 +96,7 @@ func TestNamesThatLeadElsewhereAreRefused(t *testing.T) {
 	}
 	for _, h := range []tar.Header{
 		{Name: "../x", Typeflag: tar.TypeReg}, {Name: "/x", Typeflag: tar.TypeReg}, {Name: "x", Typeflag: tar.TypeFifo}, {Name: "x", Typeflag: tar.TypeLink, Linkname: "y"},
+		{Name: "x", Typeflag: tar.TypeReg, Size: 1<<63 - 1}, {Name: "x", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"GNU.sparse.major": "1"}},
 	} {
 		if m, err := memberOf(&h); !errors.Is(err, ErrFormat) {
 			t.Errorf("%+v was read: %+v", h, m)

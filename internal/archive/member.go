@@ -55,6 +55,9 @@ type Range struct {
 	To   int64 `json:"to"`   // the byte after the last
 }
 
+// maxSize is more than any file has, and leaves room to calculate with.
+const maxSize = 1 << 60
+
 // Modes of what has none of its own.
 const (
 	fileMode = 0o644
@@ -155,7 +158,13 @@ func memberOf(h *tar.Header) (*Member, error) {
 	default:
 		return nil, fmt.Errorf("%w: %q is of type %q, which no archive has", ErrFormat, h.Name, h.Typeflag)
 	}
+	if m.Size < 0 || m.Size > maxSize {
+		return nil, fmt.Errorf("%w: %q has %d bytes", ErrFormat, h.Name, m.Size)
+	}
 	for k, v := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") { // its size in the tar is another
+			return nil, fmt.Errorf("%w: %q is sparse, as no member of an archive is", ErrFormat, h.Name)
+		}
 		if err := m.read(k, v); err != nil {
 			return nil, fmt.Errorf("%w: record %s of %q", ErrFormat, k, h.Name)
 		}

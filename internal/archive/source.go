@@ -111,7 +111,7 @@ func (b *blocks) size() int64       { return b.length }
 func (b *blocks) lost() []seal.Lost { return b.gaps }
 
 func (b *blocks) skip(n int64) error {
-	if b.pos+n > b.length {
+	if n < 0 || n > b.length-b.pos {
 		b.pos = b.length
 		return io.ErrUnexpectedEOF
 	}
