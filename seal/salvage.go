@@ -134,6 +134,9 @@ func (s *Salvage) ReadBlock(dst []byte, i int64) ([]byte, error) {
 		dst = append(dst, make([]byte, n)...)
 		return dst, s.read(dst[at:], i*s.r.lay.segment)
 	}
+	if i >= int64(len(s.frames)) {
+		return dst, fmt.Errorf("%w: it has fewer frames than its trailer says", ErrFormat)
+	}
 	at := s.frames[i]
 	if at < 0 {
 		return dst, fmt.Errorf("%w: frame %d is lost", ErrTampered, i)

@@ -36,7 +36,7 @@ func (s *Salvage) surveyFrames() {
 		}
 		n := size
 		if s.whole && !s.shifted {
-			n = min(size, s.size-given)
+			n = max(0, min(size, s.size-given))
 		}
 		if next >= end && !s.whole {
 			break // nothing follows: it is part of the end that is lost

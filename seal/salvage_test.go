@@ -2,9 +2,12 @@ package seal
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -186,5 +189,49 @@ func TestNothingIsSalvagedWithoutKeysOrHeader(t *testing.T) {
 		if _, err := NewSalvage(bytes.NewReader(damaged), int64(len(damaged)), testOpen()); err == nil {
 			t.Fatalf("byte %d of the header changed, and it was opened", i)
 		}
+	}
+}
+
+// TestSalvageOfVectors: what breaks a rule under right keys does no harm, and
+// what opens at all is the plaintext that was sealed.
+func TestSalvageOfVectors(t *testing.T) {
+	files, err := filepath.Glob(vectorDir + "/*.json")
+	if err != nil || len(files) < 40 {
+		t.Fatal(len(files), err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v vector
+		if err := json.Unmarshal(b, &v); err != nil {
+			t.Fatal(file, err)
+		}
+		s, err := NewSalvage(bytes.NewReader(v.Sealed), int64(len(v.Sealed)), v.open())
+		if err != nil {
+			if v.Error == "" {
+				t.Errorf("%s: %v", file, err)
+			}
+			continue
+		}
+		var got []byte
+		for i := int64(0); ; i++ {
+			block, err := s.ReadBlock(nil, i)
+			if err == io.EOF {
+				break
+			}
+			if err != nil && v.Error == "" {
+				t.Errorf("%s: block %d: %v", file, i, err)
+			}
+			if err != nil {
+				break
+			}
+			got = append(got, block...)
+		}
+		if v.Error == "" && (!bytes.Equal(got, v.Plaintext) || len(s.Lost()) > 0) {
+			t.Errorf("%s: %d bytes of %d, lost %v", file, len(got), len(v.Plaintext), s.Lost())
+		}
+		s.Close()
 	}
 }
