@@ -24,6 +24,8 @@ type RebuildReport struct {
 	Gone      []string `json:"gone,omitempty"`      // files whose contents are gone: they were deleted or replaced later; the first thousand
 	Unopened  []string `json:"unopened,omitempty"`  // contents that stay where they are: nothing can be told of them, or they have no place
 
+	Uploads []string `json:"uploads,omitempty"` // where uploads in parts lead that were open; one that was completed later is to be completed again
+
 	RecoveredFiles int64 `json:"recovered_files"`
 	GoneFiles      int64 `json:"gone_files"`
 	Superseded     int64 `json:"superseded"` // contents of versions that were replaced: to be deleted

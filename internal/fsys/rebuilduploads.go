@@ -12,8 +12,11 @@ import (
 func (r *rebuild) uploads() error {
 	return r.fs.scan(r.ctx, efs.SpaceUploads, nil, scanPage, func(rec *efs.Record) error {
 		id, n, err := splitUploadKey(rec.Key)
-		if err != nil || n == 0 {
+		if err != nil {
 			return nil // fsck tells of what is damaged
+		}
+		if n == 0 {
+			return r.openUpload(id)
 		}
 		part, err := r.fs.openUploadPart(n, rec)
 		if isForgotten(err) || errors.Is(err, efs.ErrDamaged) {
@@ -42,4 +45,17 @@ func (r *rebuild) uploads() error {
 		}
 		return nil
 	})
+}
+
+// openUpload reports an upload that was open at the journal's end: if it was
+// completed later, nobody knows of that, and its file is not there.
+func (r *rebuild) openUpload(id efs.ID) error {
+	up, err := r.fs.readUpload(r.ctx, id)
+	if isForgotten(err) || errors.Is(err, efs.ErrDamaged) || errors.Is(err, efs.ErrNotFound) {
+		return nil
+	}
+	if err == nil && len(r.report.Uploads) < rebuildPaths {
+		r.report.Uploads = append(r.report.Uploads, "/"+up.Path)
+	}
+	return err
 }
