@@ -353,15 +353,19 @@ func TestOpenRefusesDamage(t *testing.T) {
 		"garbage":      []byte("garbage"),
 		"cut":          good.Value[:len(good.Value)-1],
 		"of another":   nil,
-		"newer format": {0xa1, 0x01, 0x02},
+		"newer format": {0xa1, 0x01, 0x03},
 	} {
 		bad := efs.AccessRecord{Name: "app1", Value: value, Version: good.Version}
 		if value == nil {
 			bad.Name, bad.Value = "app2", good.Value
 		}
 		store.records["user/app1"] = bad
-		if _, err := Open(ctx, "user-data", store); !errors.Is(err, efs.ErrDamaged) {
+		_, err := Open(ctx, "user-data", store)
+		if !errors.Is(err, efs.ErrDamaged) {
 			t.Errorf("%s: %v, want ErrDamaged", name, err)
+		}
+		if errors.Is(err, errNewer) != (name == "newer format") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if _, err := Open(ctx, "user-data", newMemory()); !errors.Is(err, efs.ErrNotFound) {

@@ -84,7 +84,7 @@ func readCA(ctx context.Context, fs string, store Store) (*pki.CA, uint64, error
 	defer clear(value)
 	var rec caRecord
 	if err := detcbor.Unmarshal(value, &rec); err != nil || rec.Format != recordVersion {
-		return nil, 0, fmt.Errorf("certificate authority of %s cannot be read: %w", fs, efs.ErrDamaged)
+		return nil, 0, fmt.Errorf("certificate authority of %s cannot be read: %w", fs, unreadable(value, recordVersion))
 	}
 	defer clear(rec.Key)
 	ca, err := pki.LoadCA(rec.Cert, rec.Key)
@@ -103,7 +103,7 @@ func readOldCAs(ctx context.Context, fs string, store Store) (old oldCAs, versio
 		return old, 0, fmt.Errorf("reading the former certificate authorities of %s: %w", fs, err)
 	}
 	if err := detcbor.Unmarshal(value, &old); err != nil || old.Format != oldCAVersion {
-		return old, 0, fmt.Errorf("the former certificate authorities of %s cannot be read: %w", fs, efs.ErrDamaged)
+		return old, 0, fmt.Errorf("the former certificate authorities of %s cannot be read: %w", fs, unreadable(value, oldCAVersion))
 	}
 	return old, version, nil
 }

@@ -58,15 +58,9 @@ func encodeHolding(h *Holding) ([]byte, error) {
 
 // decodeHolding reads the record of a holder's grants; efs.ErrDamaged.
 func decodeHolding(name string, b []byte) (*Holding, error) {
-	var format struct {
-		Format int `cbor:"1,keyasint"`
-	}
-	if err := detcbor.UnmarshalKnown(b, &format); err == nil && format.Format > recordVersion {
-		return nil, fmt.Errorf("grants of %s: written by a newer release of EFS; use that release: %w", name, efs.ErrDamaged)
-	}
 	h := new(Holding)
 	if err := detcbor.Unmarshal(b, h); err != nil || h.Format != recordVersion || h.Holder.Principal().String() != name {
-		return nil, fmt.Errorf("grants of %s: record cannot be read: %w", name, efs.ErrDamaged)
+		return nil, fmt.Errorf("grants of %s: record cannot be read: %w", name, unreadable(b, recordVersion))
 	}
 	return h, nil
 }

@@ -132,7 +132,7 @@ func (d *Directory) loadLimits(ctx context.Context) error {
 		for _, r := range records {
 			var l Limits
 			if err := detcbor.Unmarshal(r.Value, &l); err != nil || l.Format != recordVersion {
-				return fmt.Errorf("limits of %s in %s cannot be read: %w", r.Name, d.fs, efs.ErrDamaged)
+				return fmt.Errorf("limits of %s in %s cannot be read: %w", r.Name, d.fs, unreadable(r.Value, recordVersion))
 			}
 			all[r.Name] = l
 			after = r.Name

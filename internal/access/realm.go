@@ -73,7 +73,7 @@ func (s *boxStore) load() (*realmDoc, error) {
 	defer clear(b)
 	doc := new(realmDoc)
 	if err := detcbor.Unmarshal(b, doc); err != nil || doc.Format != recordVersion {
-		return nil, fmt.Errorf("the server's administrators cannot be read, or are of a newer release: %w", efs.ErrDamaged)
+		return nil, fmt.Errorf("the server's administrators cannot be read: %w", unreadable(b, recordVersion))
 	}
 	return doc, nil
 }

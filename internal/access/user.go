@@ -102,15 +102,9 @@ func encodeUser(u *User) ([]byte, error) {
 // decodeUser reads a user's record. Records are sealed, so one that cannot be
 // read is damage (efs.ErrDamaged) or of a newer release.
 func decodeUser(name string, b []byte) (*User, error) {
-	var format struct {
-		Format int `cbor:"1,keyasint"`
-	}
-	if err := detcbor.UnmarshalKnown(b, &format); err == nil && format.Format > explicitVersion {
-		return nil, fmt.Errorf("user %s: written by a newer release of EFS; use that release: %w", name, efs.ErrDamaged)
-	}
 	u := new(User)
 	if err := detcbor.Unmarshal(b, u); err != nil || u.Format < recordVersion || u.Explicit != (u.Format == explicitVersion) || u.Name != name {
-		return nil, fmt.Errorf("user %s: record cannot be read: %w", name, efs.ErrDamaged)
+		return nil, fmt.Errorf("user %s: record cannot be read: %w", name, unreadable(b, explicitVersion))
 	}
 	return u, nil
 }

@@ -38,7 +38,7 @@ type keeper struct {
 // keep takes note of the head that was just written.
 func (l *Log) keep(head []byte) {
 	w := &l.w
-	s := &state{Format: 1, Seq: w.at.seq, Prev: bytes.Clone(w.at.prev[:]), Segment: w.first, Offset: w.size, Line: w.lines}
+	s := &state{Format: stateFormat, Seq: w.at.seq, Prev: bytes.Clone(w.at.prev[:]), Segment: w.first, Offset: w.size, Line: w.lines}
 	if err := w.key.With(func(b []byte) { s.Key = bytes.Clone(b) }); err != nil {
 		return // it is being closed
 	}

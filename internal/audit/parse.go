@@ -55,6 +55,12 @@ func parse(raw []byte) (*Line, error) {
 	if end < 0 || !bytes.HasSuffix(raw, []byte(lineEnd)) || string(raw[end:end+len(macMark)]) != macMark {
 		return nil, fmt.Errorf("it is not a whole line: %w", efs.ErrDamaged)
 	}
+	var version struct {
+		V int `json:"v"`
+	}
+	if json.Unmarshal(raw, &version) == nil && version.V > Version {
+		return nil, fmt.Errorf("it has format %d, this program knows %d: a newer EFS wrote it, use that one: %w", version.V, Version, efs.ErrDamaged)
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(l); err != nil {

@@ -27,6 +27,9 @@ const (
 	secretState = "audit-state" // state
 )
 
+// stateFormat is the format of what is kept of the log beside it.
+const stateFormat = 1
+
 // state is where the log was when it was last kept: the key of the next line
 // and what must lie before it.
 type state struct {
@@ -53,8 +56,12 @@ func readState(box Box) (*state, error) {
 	}
 	defer secret.Wipe(b)
 	s := &state{}
-	if err := json.Unmarshal(b, s); err != nil || s.Format != 1 || len(s.Key) != secret.Size || len(s.Prev) != sha256.Size || s.Seq == 0 {
-		return nil, fmt.Errorf("the state of the audit log is of another version or damaged: %w", efs.ErrDamaged)
+	err = json.Unmarshal(b, s)
+	if err == nil && s.Format > stateFormat {
+		return nil, fmt.Errorf("the state of the audit log has format %d, this program knows %d: it was written by a newer EFS, start that one", s.Format, stateFormat)
+	}
+	if err != nil || s.Format != stateFormat || len(s.Key) != secret.Size || len(s.Prev) != sha256.Size || s.Seq == 0 {
+		return nil, fmt.Errorf("the state of the audit log is damaged: %w", efs.ErrDamaged)
 	}
 	return s, nil
 }
@@ -67,7 +74,7 @@ func firstState(box Box) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &state{Format: 1, Seq: 1, Prev: make([]byte, sha256.Size), Key: key}, nil
+	return &state{Format: stateFormat, Seq: 1, Prev: make([]byte, sha256.Size), Key: key}, nil
 }
 
 // taken stands for a first key that was taken away.

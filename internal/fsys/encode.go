@@ -52,12 +52,19 @@ func (fs *FS) open(space efs.Space, key, sealed []byte, v any) error {
 	return decodeRecord(b, v)
 }
 
-// decodeRecord decodes what was sealed as a record into v, and wipes it.
+// decodeRecord decodes what was sealed as a record into v, and wipes it. Keys
+// that a later version added are passed over, but for those of policies: who
+// does not know them all would not do what they say.
 func decodeRecord(b []byte, v any) (err error) {
 	defer clear(b)
-	if e, ok := v.(*efs.Entry); ok {
-		err = decodeEntry(b, e)
-	} else {
+	switch v := v.(type) {
+	case *efs.Entry:
+		err = decodeEntry(b, v)
+	case *policyRecord:
+		if err = detcbor.Unmarshal(b, v); err != nil && detcbor.UnmarshalKnown(b, v) == nil {
+			return fmt.Errorf("%w: the policy has settings that this program does not know: it was written by a newer EFS, start that one", efs.ErrUnsupported)
+		}
+	default:
 		err = detcbor.UnmarshalKnown(b, v)
 	}
 	if err != nil {

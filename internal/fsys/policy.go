@@ -109,11 +109,11 @@ func (fs *FS) newestPolicy(ctx context.Context) (p efs.Policy, err error) {
 			break
 		}
 		last := recs[len(recs)-1]
-		p = efs.Policy{}
-		if err := fs.open(efs.SpaceMeta, last.Key, last.Sealed, &p); err != nil {
+		var rec policyRecord
+		if err := fs.open(efs.SpaceMeta, last.Key, last.Sealed, &rec); err != nil {
 			return p, fmt.Errorf("policy of file system '%s': %w", fs.o.Name, err)
 		}
-		after = last.Key
+		p, after = rec.Policy, last.Key
 	}
 	if after == nil {
 		return p, fmt.Errorf("file system '%s': %w: its index has no policy", fs.o.Name, efs.ErrDamaged)

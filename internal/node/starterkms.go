@@ -55,6 +55,10 @@ func (n *Node) readStarter() (d starterDoc, err error) {
 	if err != nil {
 		return d, err
 	}
+	if json.Unmarshal(b, &d) == nil && d.Format > starterFormat {
+		return d, fmt.Errorf("%s has format %d, this program knows %d: it was written by a newer EFS, start that one", n.starterPath(), d.Format, starterFormat)
+	}
+	d = starterDoc{}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&d); err != nil || d.Format != starterFormat || d.Root.IsZero() {
