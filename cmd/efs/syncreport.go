@@ -124,6 +124,8 @@ func (r *syncReport) did(op treesync.Op, line syncLine) {
 	case r.f.sync.dryRun:
 		fmt.Fprintf(r.cmd.OutOrStdout(), "%s %s\n", line.Op, line.Path)
 	case r.f.verbose:
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.bar.Say("%s %s", line.Op, line.Path)
 	}
 }

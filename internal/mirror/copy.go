@@ -125,15 +125,16 @@ var errSourceMoved = errors.New("it changed at the source since it was listed: r
 // confirmed compares the digest that the destination confirms with the
 // source's, and remembers that they are in step.
 func (m *Mirror) confirmed(a *treesync.Action, sha256, etag string) error {
-	n := *a.Source
-	if d := digestOf(sha256); !n.Digest.Known() {
+	n, d := *a.Source, digestOf(sha256)
+	proven := n.Digest.Known() && d.Known()
+	if !n.Digest.Known() {
 		n.Digest = d
 	} else if d.Known() && d != n.Digest {
 		return fmt.Errorf("%w: the source has sha256 %x, the destination %s: run this again", client.ErrDigest, n.Digest, sha256)
 	}
 	m.mem.inStep(&n, a.Source.Version, etag)
-	if m.o.RemoveSource && !digestOf(sha256).Known() {
-		return errors.New("copied, but the destination keeps no digest of the whole file to compare with: the source was not removed")
+	if m.o.RemoveSource && !proven {
+		return errors.New("copied, but not both sides keep a digest of the whole file to compare: the source was not removed")
 	}
 	return nil
 }
@@ -152,12 +153,17 @@ func (m *Mirror) copyThere(ctx context.Context, a *treesync.Action, from, to *re
 		return conditioned(err)
 	}
 	m.o.Progress(a.Source.Size)
-	if err := to.attributes(ctx, a.Source); err != nil {
-		return err
-	}
 	e, err := to.c.Stat(ctx, to.path(a.Path))
 	if err != nil {
 		return err
+	}
+	if have := to.node(a.Path, e); have.Mode != a.Source.Mode || have.Modified != a.Source.Modified {
+		if err := to.attributes(ctx, a.Source); err != nil {
+			return err
+		}
+		if e, err = to.c.Stat(ctx, to.path(a.Path)); err != nil {
+			return err
+		}
 	}
 	return m.confirmed(a, e.SHA256, e.ETag)
 }
