@@ -14,7 +14,9 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
+	"github.com/efs-project/efs/internal/fsys"
 	"github.com/efs-project/efs/internal/userkey"
+	"github.com/efs-project/efs/seal"
 )
 
 // admin returns an administrator of the server with a session.
@@ -91,6 +93,30 @@ func TestEncryptionOfABucket(t *testing.T) {
 	}
 	alice.do("GET", "/api/v1/buckets/docs/objects/a/b", nil).want(200)
 	alice.do("DELETE", "/api/v1/buckets/docs/objects/a/b", nil).want(204)
+}
+
+// Who asks how a file system is sealed learns who else can open it.
+func TestEncryptionTellsOfARecoveryRecipient(t *testing.T) {
+	w := newWorld(t)
+	w.grantTo("alice", "docs", "/", access.Admin)
+	f, err := w.node.FS("docs")
+	must(t, err)
+	heir, err := seal.GenerateKeyPair()
+	must(t, err)
+	p := f.Policy()
+	p.Recovery = heir.Public().String()
+	_, err = f.SetPolicy(t.Context(), fsys.Who{}, p)
+	must(t, err)
+	alice := w.as("alice@docs")
+	var got encryptionView
+	alice.do("GET", "/api/v1/buckets/docs/encryption", nil).want(200).into(&got)
+	if got.Recovery != p.Recovery {
+		t.Errorf("it tells of %q", got.Recovery)
+	}
+	alice.do("DELETE", "/api/v1/buckets/docs/encryption", nil).want(204)
+	if got := f.Policy().Recovery; got != p.Recovery {
+		t.Errorf("who sets the stages has set the recipient to %q", got)
+	}
 }
 
 func TestNothingIsStoredInClear(t *testing.T) {
