@@ -172,7 +172,7 @@ func TestBackupsKilled(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() { _, err := s.TryCtl("backup", kit.FS, dir, "--keep", "2"); ended <- err }()
-		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		time.Sleep(time.Duration(rand.IntN(20+80*round)) * time.Millisecond)
 		s.Kill()
 		if <-ended != nil {
 			cut++
@@ -234,7 +234,7 @@ func TestRestoreKilled(t *testing.T) {
 	m := backUp(t, s, dir)
 	before := tree(t, s)
 	cut := 0
-	for range 6 {
+	for round := range 6 {
 		s.Kill()
 		if err := os.RemoveAll(filepath.Join(s.Root, kit.FS)); err != nil {
 			t.Fatal(err)
@@ -242,7 +242,7 @@ func TestRestoreKilled(t *testing.T) {
 		s.Start()
 		ended := make(chan error, 1)
 		go func() { _, err := s.TryCtl("restore", dir); ended <- err }()
-		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
+		time.Sleep(time.Duration(rand.IntN(20+80*round)) * time.Millisecond)
 		s.Kill()
 		if <-ended != nil {
 			cut++
