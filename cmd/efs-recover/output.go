@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +36,8 @@ func (o *options) open(cmd *cobra.Command) (*output, error) {
 			return nil, usage("a tar is nothing for a terminal: name a file or directory with -o, or > FILE; -t lists")
 		}
 		return &output{Sink: &salvage.TarSink{W: cmd.OutOrStdout()}}, nil
+	case slices.Contains([]string{".gz", ".tgz", ".zst", ".xz", ".bz2", ".zip"}, filepath.Ext(o.out)):
+		return nil, usage("'%s': what comes out is a plain tar, FILE.tar, or a directory", o.out)
 	case !strings.HasSuffix(o.out, ".tar"):
 		return &output{Sink: &salvage.DirSink{Path: o.out}}, nil
 	}

@@ -153,7 +153,7 @@ func (s *state) replayed(k *Keys, o Options, what string, read func([]byte, func
 	}
 	s.records, s.from, s.head, s.what = r, Journal, rep.Head, what
 	if !rep.Complete {
-		s.note("%s is not whole: %s", what, rep.Lost)
+		s.lacks = append(s.lacks, Missing{Path: what, Why: "it is not whole: " + rep.Lost})
 	}
 	return nil
 }
