@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -38,6 +39,7 @@ type Reader struct {
 
 	losses []Loss
 	astray bool // it is not known where the next header lies
+	holes  bool // something of the present member is lost
 }
 
 // Open opens the sealed archive in src, size bytes long, and reads its head.
@@ -192,10 +194,14 @@ func (r *Reader) next() (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.body, r.last = m.Size, m.Name
+	if m.Removed && (r.count != 0 || r.info.FS != "" && r.info.Since == 0) {
+		return nil, fmt.Errorf("%w: a list of removed paths where none may be", ErrFormat)
+	}
+	r.body, r.last, r.holes = m.Size, m.Name, false
 	r.count++
 	r.end, r.astray = r.src.offset()+padded(m.Size), false
 	r.lostIn(m)
+	r.holes = len(m.Lost) > 0
 	r.zeros(r.o.KeepGoing)
 	return m, nil
 }
@@ -236,18 +242,26 @@ func (r *Reader) Read(p []byte) (int, error) {
 }
 
 // EachRemoved calls fn for each path of the list of what an incremental archive
-// removes, the present member (Member.Removed).
+// removes, the present member (Member.Removed). Of a list that is not whole it
+// calls it for none: half a path may be the name of something else.
 func (r *Reader) EachRemoved(fn func(path string) error) error {
-	b := bufio.NewReaderSize(r, 64<<10)
+	if r.holes {
+		return nil // Losses tells
+	}
+	b := bufio.NewReaderSize(r, efs.MaxPath+1) // no path is longer
 	for {
-		p, err := b.ReadString(0)
-		if err == io.EOF && p == "" {
+		raw, err := b.ReadSlice(0)
+		if err == io.EOF && len(raw) == 0 {
 			return nil
+		}
+		if r.err != nil && r.err != io.EOF {
+			return r.err
 		}
 		if err != nil {
 			return fmt.Errorf("%w: its list of removed paths breaks off", ErrFormat)
 		}
-		if p = p[:len(p)-1]; p != "." && !ValidName(p) {
+		p := string(raw[:len(raw)-1])
+		if p != "." && !ValidName(p) {
 			return fmt.Errorf("%w: %q cannot be a removed path", ErrFormat, p)
 		}
 		if err := fn(p); err != nil {
