@@ -26,6 +26,7 @@ type tree struct {
 	files map[string][]byte
 	links map[string]string
 	modes map[string]uint32
+	half  string // upload that is under way
 }
 
 func newTree() *tree {

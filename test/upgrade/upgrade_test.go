@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,6 +72,7 @@ func TestForwardAndBack(t *testing.T) {
 	tr.store(t, c, "old", 1)
 	tr.crowd(t, c, 0, crowd)
 	tr.reads(t, c, crowd, false)
+	s.Ctl("backup-keys", keyCopy(s)+".old", "--expires", "90d")
 
 	c = next(t, s, "")
 	tr.reads(t, c, crowd, true)
@@ -95,6 +97,12 @@ func TestForwardAndBack(t *testing.T) {
 			t.Errorf("%s reads what nobody granted: %v", name, err)
 		}
 	}
+	// A copy of the key store is read by its own release and later ones; one
+	// that is no use here is said to be none, and changes nothing.
+	if out, err := s.TryCtl("restore-keys", keyCopy(s)+".new"); err == nil || !strings.Contains(out, "no backup of keys") {
+		t.Errorf("a copy of the key store that the new one made: %v\n%s", err, out)
+	}
+	s.Ctl("restore-keys", keyCopy(s)+".old")
 	tr.store(t, c, "back", 200)
 	tr.put(t, c, "/plain/new-100", []byte("replaced by the old one"), client.PutOptions{})
 	tr.move(t, c, "/plain/new-307200", "/patients/back/moved")
@@ -104,11 +112,40 @@ func TestForwardAndBack(t *testing.T) {
 	}
 	tr.links["/plain/renamed"] = tr.links["/plain/link"]
 	delete(tr.links, "/plain/link")
-	clean(t, s)
+	// The parts of the upload under way are nobody's here.
+	if out, err := s.TryCtl("fsck", kit.FS, "--deep"); err == nil || !strings.Contains(out, "\n2 problems.") || strings.Count(out, "content-orphan") != 2 {
+		t.Errorf("fsck: %v\n%s", err, out)
+	}
+	s.Ctl("audit", "verify")
 
 	c = next(t, s, "")
 	tr.reads(t, c, crowd+400, true)
 	clean(t, s)
+	whole := make([]byte, 12<<20)
+	o := client.UploadOptions{PartSize: 5 << 20, Resume: tr.half}
+	if _, err := c.Upload(t.Context(), "/plain/half", bytes.NewReader(whole), int64(len(whole)), o); err != nil {
+		t.Fatal(err)
+	}
+	tr.files["/plain/half"] = whole
+	tr.reads(t, c, crowd+400, true)
+	clean(t, s)
+	s.Stop()
+	inJournal(t, s, tr)
+}
+
+// inJournal demands that the journal alone knows every file, those that the
+// older release stored without writing one included.
+func inJournal(t *testing.T, s *kit.Server, tr *tree) {
+	t.Helper()
+	out, err := exec.Command(kit.Bin(t, "efs-recover"), "--root", s.Root, "--fs", kit.FS, "--starter-key-file", s.KeyFile, "--from", "journal", "-t", "-q").Output()
+	if err != nil {
+		t.Errorf("efs-recover: %v", err)
+	}
+	for path := range tr.files {
+		if !strings.Contains(string(out), path[1:]+"\n") {
+			t.Errorf("the journal does not know %s", path)
+		}
+	}
 }
 
 // whatIsNew stores what the previous release could not.
@@ -134,7 +171,27 @@ func whatIsNew(t *testing.T, s *kit.Server, c *client.Client, tr *tree) {
 		}
 		tr.files[path] = parts
 	}
+	o := client.UploadOptions{PartSize: 5 << 20, Started: func(id string) { tr.half = id }}
+	if _, err := c.Upload(ctx, "/plain/half", halfRead{}, 12<<20, o); err == nil || tr.half == "" {
+		t.Fatalf("an upload that breaks off: %q, %v", tr.half, err)
+	}
 	s.Ctl("backup", kit.FS, filepath.Join(filepath.Dir(s.Root), "backup"))
+	s.Ctl("backup-keys", keyCopy(s)+".new", "--expires", "90d")
+	s.Ctl("restore-keys", keyCopy(s)+".new")
+	s.Ctl("restore-keys", keyCopy(s)+".old")
+}
+
+// keyCopy is where copies of the key store are made.
+func keyCopy(s *kit.Server) string { return filepath.Join(filepath.Dir(s.Root), "keys.efs") }
+
+// halfRead is a file that cannot be read to its end.
+type halfRead struct{}
+
+func (halfRead) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > 10<<20 {
+		return 0, errors.New("it cannot be read")
+	}
+	return len(p), nil
 }
 
 // A kill is not a stop: the index's log is then read by the other release.
@@ -179,6 +236,14 @@ func TestARecoveryRecipientBindsARoot(t *testing.T) {
 	s.Start()
 	tr.reads(t, s.Client(), 0, true)
 	clean(t, s)
+	// Taking it away does not take back what was written of it.
+	s.Ctl("policy", kit.FS, "--set", "recovery_recipient=none")
+	s.Stop()
+	s.Use(old)
+	if err := s.TryStart(); err == nil {
+		t.Error("the previous release opens it, once the recipient is gone")
+		s.Stop()
+	}
 }
 
 // The root that was kept is read wherever the sources are, and the present
