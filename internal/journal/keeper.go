@@ -335,7 +335,12 @@ func (k *Keeper) miss(since time.Time) {
 		_ = k.current.f.Close() // what counts of it was synced
 		k.current = nil
 	}
-	k.tell(func(s *Status) { s.Gaps++ })
+	since = k.since
+	k.tell(func(s *Status) {
+		if s.Gaps++; s.State == Current {
+			s.State, s.Behind = Checkpointing, since
+		}
+	})
 }
 
 // pause notes a failure; the next attempt comes after a while.
@@ -355,7 +360,15 @@ func (k *Keeper) tell(change func(*Status)) {
 }
 
 // Renew has a checkpoint made, on which nothing that is there now has a bearing.
-func (k *Keeper) Renew() { signal(k.renew) }
+func (k *Keeper) Renew() {
+	now := k.o.Clock()
+	k.tell(func(s *Status) {
+		if s.State == Current {
+			s.State, s.Behind = Checkpointing, now
+		}
+	})
+	signal(k.renew)
+}
 
 // Status tells how the journal is.
 func (k *Keeper) Status() Status {
