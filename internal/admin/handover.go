@@ -246,7 +246,7 @@ func dialSecret(ctx context.Context, root string) (net.Conn, error) {
 func writeSized(c net.Conn, b []byte) error {
 	var size [2]byte
 	binary.BigEndian.PutUint16(size[:], uint16(len(b)))
-	if _, err := c.Write(size[:]); err != nil {
+	if _, err := c.Write(size[:]); err != nil || len(b) == 0 { // whoever has read that there are none may be gone already
 		return err
 	}
 	_, err := c.Write(b)
