@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -174,6 +175,9 @@ func (m *Mirror) pass(ctx context.Context, l *listings) error {
 	plan, err := treesync.Compare(l.source, l.dest, m.mem.base, treesync.Options{
 		Delete: m.o.Delete, Force: m.o.Force, Remembered: m.mem.s.Known(), Incomplete: l.incomplete, Part: l.part,
 	})
+	if err == nil && l.part && len(plan.Deletions) > 0 && !m.o.Force {
+		err = m.stillHolds(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -182,6 +186,17 @@ func (m *Mirror) pass(ctx context.Context, l *listings) error {
 		return nil
 	}
 	return m.execute(ctx, l, plan)
+}
+
+// stillHolds refuses to delete where the source has become empty: an unmounted
+// volume looks like that, also while it is watched.
+func (m *Mirror) stillHolds(ctx context.Context) error {
+	var ignored bool
+	nodes, err := m.listSide(ctx, m.src, "", false, &ignored)
+	if err == nil && len(nodes) == 0 {
+		err = treesync.ErrEmptySource
+	}
+	return err
 }
 
 // show tells what would be done.
@@ -253,19 +268,25 @@ func (m *Mirror) trouble(err error) {
 	}
 }
 
-// RemotePair names a place in a file system for the memory.
+// RemotePair names a place in a file system for the memory, the same however
+// its path is written.
 func RemotePair(url, bucket, path string) string {
-	return url + " " + bucket + " " + path
+	return url + " " + bucket + " /" + strings.Trim(path, "/")
 }
 
-// LocalPair names a directory on this machine for the memory.
+// LocalPair names a directory on this machine for the memory, the same before
+// and after it was made and by whatever links it is reached.
 func LocalPair(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", fmt.Errorf("finding %s: %w", dir, err)
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		abs = real
+	for up, rest := abs, ""; ; up, rest = filepath.Dir(up), filepath.Join(filepath.Base(up), rest) {
+		if real, err := filepath.EvalSymlinks(up); err == nil {
+			return "file:" + filepath.Join(real, rest), nil
+		}
+		if up == filepath.Dir(up) {
+			return "file:" + abs, nil
+		}
 	}
-	return "file:" + abs, nil
 }
