@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/mirror"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/progress"
@@ -108,8 +109,8 @@ func (r *syncReport) tell(ev mirror.Event) {
 		r.did(ev.Op, line)
 		return
 	}
-	if r.f.sync.dryRun && !r.f.sync.asJSON {
-		fmt.Fprintf(r.cmd.OutOrStdout(), "%s %s: %s\n", ev.Op, line.Path, line.Why)
+	if out := r.cmd.OutOrStdout(); r.f.sync.dryRun && !r.f.sync.asJSON {
+		fmt.Fprintf(out, "%s %s: %s\n", ev.Op, browse.Printable(out, line.Path), line.Why)
 		return
 	}
 	r.say("%s: %s: %s", ev.Op, line.Path, line.Why)
@@ -122,7 +123,8 @@ func (r *syncReport) did(op treesync.Op, line syncLine) {
 	case r.f.sync.dryRun && r.f.sync.asJSON:
 		r.doc.Actions = append(r.doc.Actions, line)
 	case r.f.sync.dryRun:
-		fmt.Fprintf(r.cmd.OutOrStdout(), "%s %s\n", line.Op, line.Path)
+		out := r.cmd.OutOrStdout()
+		fmt.Fprintf(out, "%s %s\n", line.Op, browse.Printable(out, line.Path))
 	case r.f.verbose:
 		r.mu.Lock()
 		defer r.mu.Unlock()

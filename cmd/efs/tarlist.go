@@ -97,13 +97,13 @@ func tellHead(out io.Writer, i archive.Info) {
 	if i.Since > 0 {
 		since = fmt.Sprintf(", what changed since change %d", i.Since)
 	}
-	fmt.Fprintf(out, "efs: %s:%s as of change %d, archived %s%s\n", i.FS, i.Path, i.Sequence, i.Created.Local().Format("2006-01-02 15:04:05"), since)
+	fmt.Fprintf(out, "efs: %s as of change %d, archived %s%s\n", browse.Printable(out, i.FS+":"+i.Path), i.Sequence, i.Created.Local().Format("2006-01-02 15:04:05"), since)
 }
 
 // tellLosses ends what was done with --keep-going.
 func (f *tarFlags) tellLosses(cmd *cobra.Command, r *archive.Reader) error {
 	for _, l := range r.Losses() {
-		fmt.Fprintln(cmd.ErrOrStderr(), "efs: lost:", l)
+		fmt.Fprintln(cmd.ErrOrStderr(), "efs: lost:", browse.Printable(cmd.ErrOrStderr(), l.String()))
 	}
 	if len(r.Losses()) > 0 {
 		return errReported

@@ -20,6 +20,15 @@ func Printable(out io.Writer, s string) string {
 	return Safe(s)
 }
 
+// PrintableLines is Printable of each line of a text.
+func PrintableLines(out io.Writer, s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = Printable(out, lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Safe replaces characters that a terminal would obey, or that would turn the
 // direction of a text, by '?'.
 func Safe(s string) string {

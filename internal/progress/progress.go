@@ -10,6 +10,8 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"github.com/efs-project/efs/internal/browse"
 )
 
 // Bar is a bar with rate and time left, where somebody can see it; else it
@@ -54,14 +56,15 @@ func (p *Bar) Add(n int64) {
 	_ = p.bar.Add64(n) // it fails only at being drawn
 }
 
-// Say prints a line without spoiling the bar.
+// Say prints a line without spoiling the bar. Names in it cannot deceive a
+// terminal.
 func (p *Bar) Say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
 		_ = p.bar.Clear() // as above
 	}
-	fmt.Fprintf(p.out, format+"\n", args...)
+	fmt.Fprintln(p.out, browse.Printable(p.out, fmt.Sprintf(format, args...)))
 }
 
 // Finish leaves the bar as it stands and ends its line.
