@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			path := []string{filepath.Dir(kit.Bin(t, "efs")), scripts, env.Getenv("PATH")}
 			env.Setenv("PATH", strings.Join(path, string(os.PathListSeparator)))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
 			env.Setenv("EFS_ROOT", server.Root)
 			return writeRemote(env.WorkDir, server.URL, fs)
 		},

@@ -25,6 +25,7 @@ type tarFlags struct {
 	since         string
 	keepGoing     bool
 	noClobber     bool
+	force         bool
 	asJSON        bool
 	quiet         bool
 	verbose       bool
@@ -46,7 +47,9 @@ turns it into a tar without this program. With --since it holds what changed
 since another archive, or since a number in the change log.
 
 Restoring (-x) puts members over what is there, as tar does, or with -n leaves
-that alone; an incremental archive first removes what was removed. Each file
+that alone. An incremental archive first removes what was removed, and so goes only over
+what the archive before it restored, which is remembered (in
+$XDG_STATE_HOME/efs/tar), or where --force says so. Each file
 appears whole or not at all, and nothing comes out that was not authenticated.
 An archive that is cut off is refused before anything is done. With --keep-going
 all that is left of a damaged one comes out, and what is lost is told: files of
@@ -98,6 +101,7 @@ func (f *tarFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.since, "since", "", "only what changed since this archive, which -p or -i opens, or since this sequence number")
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "with -t and -x: go on behind damage, and tell what is lost")
 	fl.BoolVarP(&f.noClobber, "no-clobber", "n", false, "with -x: leave alone what is there already")
+	fl.BoolVar(&f.force, "force", false, "with -x: put an incremental archive also over what the one before it did not restore")
 	fl.IntVar(&f.workers, "parallel", 16, "with -x and --fs: files that travel at once")
 	fl.BoolVar(&f.asJSON, "json", false, "with -t one JSON object a line, else a report as one")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress bar, no summary")
@@ -144,6 +148,8 @@ func (f *tarFlags) check(given []string) error {
 		return errors.New("restore into a directory (-C) or into a file system (--fs), not both")
 	case f.extract && f.fs == "" && f.dir == "":
 		return errors.New("restore where to? Give -C DIR, or --fs REMOTE and --to /PATH")
+	case f.force && !f.extract:
+		return errors.New("--force is for -x")
 	case reading && f.keepGoing && given[0] == stdio:
 		return errors.New("--keep-going needs a file: standard input cannot be read twice")
 	case reading:

@@ -60,9 +60,21 @@ func (a *app) extractArchive(cmd *cobra.Command, name string, f *tarFlags) error
 		return err
 	}
 	defer r.Close()
+	on, err := a.basis(cmd.Context(), f)
+	if err != nil {
+		return err
+	}
+	if !f.force && !f.noClobber { // which removes nothing
+		if err := on.fits(r.Info()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	to, err := a.target(cmd, f)
 	if err != nil {
 		return err
+	}
+	if err := on.begin(r.Info()); err != nil {
+		return errors.Join(err, to.Close())
 	}
 	total := int64(-1)
 	if r.file != nil {
@@ -79,7 +91,13 @@ func (a *app) extractArchive(cmd *cobra.Command, name string, f *tarFlags) error
 	if err != nil {
 		return f.explain(name, err)
 	}
-	return x.tell(cmd, r.Reader)
+	if err := x.tell(cmd, r.Reader); err != nil {
+		return err
+	}
+	if x.sum.Kept > 0 || f.noClobber {
+		return nil
+	}
+	return on.done(r.Info())
 }
 
 // target opens where the members go.

@@ -81,12 +81,17 @@ func (d *Dir) Put(m *archive.Member, r io.Reader) error {
 }
 
 // Remove removes a path with all below it; "." everything. Removing what is not
-// there is no error.
+// there is no error, nor is what lies behind a link: that is something else.
 func (d *Dir) Remove(p string) error {
 	if p != "." {
 		name, err := filepath.Localize(p)
 		if err != nil {
 			return nil // it cannot be there
+		}
+		for up := filepath.Dir(name); up != "."; up = filepath.Dir(up) {
+			if fi, err := d.root.Lstat(up); err != nil || !fi.IsDir() {
+				return nil
+			}
 		}
 		return d.root.RemoveAll(name)
 	}

@@ -179,3 +179,19 @@ func TestWhatIsRemovedIsGone(t *testing.T) {
 		t.Fatal(all, err)
 	}
 }
+
+// What lies behind a link is something else, even within the directory.
+func TestNothingIsRemovedThroughALink(t *testing.T) {
+	d, dir := newDir(t, false)
+	put(t, d, "real/victim", "x")
+	must(t, os.Symlink("real", filepath.Join(dir, "link")))
+	must(t, d.Remove("link/victim"))
+	if contents(t, filepath.Join(dir, "real", "victim")) != "x" {
+		t.Error("it was removed through a link")
+	}
+	must(t, d.Remove("link"))
+	must(t, d.Close())
+	if _, err := os.Lstat(filepath.Join(dir, "link")); !os.IsNotExist(err) {
+		t.Error("the link itself is still there", err)
+	}
+}
