@@ -36,14 +36,19 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errNewer = errors.New("it was written by a newer version of this program: update it, or use --no-state")
 
-// load reads the file to its last whole frame, and cuts off what follows.
+// load reads the file to its last whole frame, and cuts off what follows. What
+// that told nobody knows, nor whether a run had come to its end: from then on what
+// is not remembered counts as new, so that nothing is overwritten or deleted as
+// if there had been no last time.
 func (s *State) load() error {
 	in := bufio.NewReaderSize(s.file, 1<<20)
 	var good int64
+	altered := false
 	for first := true; ; first = false {
 		frame, err := readFrame(in)
 		if err != nil {
-			break // the end, or what a crash left of one
+			altered = err != io.EOF
+			break // the end, or what a crash or a bad disk left of one
 		}
 		if first {
 			var h header
@@ -51,6 +56,7 @@ func (s *State) load() error {
 				return errNewer
 			}
 		} else if err := s.take(frame); err != nil {
+			altered = true
 			break
 		}
 		good += frameHead + int64(len(frame))
@@ -61,14 +67,20 @@ func (s *State) load() error {
 	if _, err := s.file.Seek(good, io.SeekStart); err != nil {
 		return err
 	}
-	if good > 0 {
+	if good == 0 {
+		h, err := encoding.Marshal(header{version, s.pair[0], s.pair[1]})
+		if err == nil {
+			err = writeFrame(s.file, h)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !altered || s.known {
 		return nil
 	}
-	h, err := encoding.Marshal(header{version, s.pair[0], s.pair[1]})
-	if err != nil {
-		return err
-	}
-	return writeFrame(s.file, h)
+	s.known = true
+	return s.write(s.file, []string{done})
 }
 
 func readFrame(in *bufio.Reader) ([]byte, error) {
@@ -82,7 +94,7 @@ func readFrame(in *bufio.Reader) ([]byte, error) {
 	}
 	frame := make([]byte, n)
 	if _, err := io.ReadFull(in, frame); err != nil {
-		return nil, err
+		return nil, io.ErrUnexpectedEOF
 	}
 	if crc32.Checksum(frame, castagnoli) != binary.BigEndian.Uint32(head[4:]) {
 		return nil, io.ErrUnexpectedEOF

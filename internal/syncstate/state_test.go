@@ -222,3 +222,37 @@ func TestANewerVersionIsRefused(t *testing.T) {
 		t.Errorf("it was changed: %d bytes, %v", len(left), err)
 	}
 }
+
+// A damaged state has not forgotten that there was a last time: else everything
+// that is not remembered any more would be deleted or overwritten.
+func TestADamagedStateIsNoFirstTime(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for i := range 3000 {
+		s.Update(fmt.Sprint(i), size(1))
+	}
+	path := s.path
+	if err := errors.Join(s.Finish(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{0, 3, 9, 40, 200, len(whole) / 2, len(whole) - 1} {
+		b := bytes.Clone(whole)
+		b[at] ^= 0xff
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // looking at it alone must not make it forget either
+			s := open(t, dir)
+			if !s.Known() {
+				t.Errorf("damaged at %d it knows of no run", at)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
