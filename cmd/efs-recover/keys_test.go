@@ -79,6 +79,13 @@ func TestBackupOfKeysInPlaceOfTheStore(t *testing.T) {
 	}
 	out, _ := v.recovered(t, 0, "--starter-key-file", v.KeyFile, "--key-backup", good)
 	same(t, "with a backup of keys", contents(t, out), v.files)
+	nowhere := filepath.Join(dir, "nowhere")
+	out, _ = v.recovered(t, 0, "--root", nowhere, "--files", filepath.Join(v.Root, kit.FS, "files"), "--from", "journal",
+		"--starter-key-file", v.KeyFile, "--key-backup", good, "--tmp", dir)
+	same(t, "without the server's directory", contents(t, out), v.files)
+	if left, _ := filepath.Glob(filepath.Join(dir, "efs-recover-*")); len(left) > 0 {
+		t.Errorf("it left %q", left)
+	}
 	time.Sleep(1100 * time.Millisecond)
 	_, log := v.recovered(t, 2, "--starter-key-file", v.KeyFile, "--key-backup", old)
 	if !strings.Contains(log, "this backup expired") {

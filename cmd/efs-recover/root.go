@@ -98,7 +98,7 @@ func newRoot() *cobra.Command {
 	f.StringVar(&o.run.Path, "path", "", "volume: only this file or directory")
 	f.StringVar(&o.from, "from", string(salvage.Auto), "volume: read the tree from index, journal, contents, or auto")
 	f.BoolVar(&o.run.Orphans, "orphans", false, "volume: also contents that the index does not know, below recovered/")
-	f.StringVar(&o.run.Checkpoint, "checkpoint", "", "volume: read the tree from this file (index/N of a backup)")
+	f.StringVar(&o.run.Checkpoint, "checkpoint", "", "volume: read the tree from this file (index/….index of a backup)")
 	f.StringVar(&o.place.Files, "files", "", "volume: where contents lie, if not below the root")
 	f.StringVar(&o.place.Keys, "keys", "", "volume: keys.db, if not below the root")
 	f.StringVar(&o.place.Server, "server", "", "volume: the server's directory, if not ROOT/.server")

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/efs-project/efs"
@@ -20,11 +19,16 @@ func (o *options) volume(cmd *cobra.Command) (err error) {
 		return usage("name the file system with --fs")
 	case !efs.ValidFSName(o.place.Name):
 		return usage("%q cannot be the name of a file system", o.place.Name)
-	case o.place.Root == "" && (o.place.Files == "" || o.place.Keys == "" || o.place.System == "" && o.place.Index == "" && o.run.Checkpoint == ""):
+	case o.place.Root == "" && (o.place.Files == "" || o.place.Keys == "" && o.keyBackup == "" || o.place.System == "" && o.place.Index == "" && o.run.Checkpoint == ""):
 		return usage("name the server's root with --root")
 	case !slices.Contains([]salvage.Source{salvage.Auto, salvage.Index, salvage.Journal, salvage.Trailers}, o.run.From):
 		return usage("--from knows auto, index, journal and contents")
 	}
+	done, err := o.serverDir()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
 	keys, err := o.openKeys(cmd)
 	if err != nil {
 		return err
@@ -51,9 +55,6 @@ func (o *options) volume(cmd *cobra.Command) (err error) {
 
 func (o *options) openKeys(cmd *cobra.Command) (*salvage.Keys, error) {
 	server := o.place.Server
-	if server == "" {
-		server = filepath.Join(o.place.Root, ".server")
-	}
 	c := salvage.Credentials{KeyBackup: o.keyBackup}
 	var err error
 	if o.recoveryKey != "" {

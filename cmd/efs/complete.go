@@ -60,3 +60,21 @@ func (a *app) completePlaces(cmd *cobra.Command, _ []string, typed string) ([]st
 	}
 	return found, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeBelow offers the paths of the remote that another flag names.
+func (a *app) completeBelow(remote *string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+		name, _, named := splitRemote(*remote)
+		if !named {
+			name = *remote
+		}
+		if name == "" {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		found, directive := a.completePlaces(cmd, given, name+":/"+strings.TrimPrefix(typed, "/"))
+		for i := range found {
+			found[i] = strings.TrimPrefix(found[i], name+":")
+		}
+		return found, directive
+	}
+}

@@ -32,7 +32,8 @@ Exit status: 0 all was done, 1 something failed, 2 the command was not understoo
 
 Environment:
   EFS_PASSPHRASE_FILE  a file with the passphrase of the key, for scripts
-  XDG_CONFIG_HOME      where efs/remotes.toml lies (default: ~/.config)`,
+  XDG_CONFIG_HOME      where efs/remotes.toml lies (default: ~/.config)
+  XDG_STATE_HOME       where efs/sync lies, what cp --sync remembers (default: ~/.local/state)`,
 		Example: `  efs remote add drive https://efs.example.org --key priv.pgp --cert clientCert.crt --ca ca.crt
   efs cp ./Doc.pdf drive:/Documents/
   efs cp -r drive:/Documents ./backup

@@ -146,6 +146,9 @@ func (r *syncReport) finish(res mirror.Result, err error) error {
 	d.Copied, d.Replaced, d.Attributes, d.Directories = res.Copied, res.Replaced, res.Attributes, res.Directories
 	d.Deleted, d.Removed, d.Unchanged, d.Bytes = res.Deleted, res.Removed, res.Unchanged, res.Bytes
 	d.Seconds = seconds(time.Since(r.began))
+	if r.f.sync.watch && res.Failed == 0 {
+		d.Failures = []syncLine{} // they were told, and done in the end
+	}
 	switch {
 	case r.f.sync.asJSON:
 		if err != nil {

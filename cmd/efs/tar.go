@@ -82,11 +82,11 @@ understood.`,
 			return a.makeArchive(cmd, &f)
 		},
 	}
-	f.add(cmd)
+	f.add(a, cmd)
 	return cmd
 }
 
-func (f *tarFlags) add(cmd *cobra.Command) {
+func (f *tarFlags) add(a *app, cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.BoolVarP(&f.extract, "extract", "x", false, "restore an archive")
 	fl.BoolVarP(&f.list, "list", "t", false, "list what is in an archive")
@@ -111,6 +111,8 @@ func (f *tarFlags) add(cmd *cobra.Command) {
 	}
 	_ = cmd.MarkFlagDirname("directory")
 	_ = cmd.RegisterFlagCompletionFunc("fs", remotes.Complete)
+	_ = cmd.RegisterFlagCompletionFunc("path", a.completeBelow(&f.fs))
+	_ = cmd.RegisterFlagCompletionFunc("to", a.completeBelow(&f.fs))
 }
 
 // place takes --fs REMOTE:/PATH apart, as other commands write it.

@@ -41,7 +41,12 @@ Exit codes: 0 done, 1 done but contents are missing in the file system itself
 			}
 			return args("FS", "DIR")(cmd, given)
 		},
-		ValidArgsFunction: c.completeFS,
+		ValidArgsFunction: func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if list || len(given) == 1 {
+				return nil, cobra.ShellCompDirectiveFilterDirs
+			}
+			return c.completeFS(cmd, given, typed)
+		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if r.Dir, err = targetDir(args[len(args)-1]); err != nil {
 				return err
@@ -97,12 +102,13 @@ func printBackup(cmd *cobra.Command, b node.BackupResult) {
 	}
 }
 
-// showProgress shows on a terminal how far a command is; clear ends that.
+// showProgress shows on a terminal how many bytes a command has done; clear
+// ends that.
 func showProgress(client *admin.Client, what string) (clear func()) {
 	if !isTerminal(os.Stderr) {
 		return func() {}
 	}
-	client.Progress = terminalProgress(what)
+	client.Progress = bytesProgress(what)
 	return func() { fmt.Fprint(os.Stderr, "\r\033[K") }
 }
 
@@ -115,6 +121,20 @@ func (c *ctl) listBackups(cmd *cobra.Command, dir string) error {
 		return printJSON(cmd, all)
 	}
 	return table(cmd.OutOrStdout(), backupRows(all))
+}
+
+// completeBackups offers the backups in the directory that is named already.
+func (c *ctl) completeBackups(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if len(given) > 0 {
+		if dir, err := targetDir(given[0]); err == nil {
+			all, _ := c.client(cmd).ListBackups(cmd.Context(), dir) // completion has nowhere to say why not
+			for _, m := range all {
+				names = append(names, m.Name)
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func backupRows(all []backup.Manifest) [][]string {
@@ -143,6 +163,9 @@ Exit codes: 0 restored, 1 restored but for what is listed, 2 not restored.`,
 		Example: `  efsctl restore /backup/user-data
   efsctl restore /backup/user-data --backup 2026-05-04 --verify`,
 		Args: args("DIR"),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if r.Dir, err = targetDir(args[0]); err != nil {
 				return err
@@ -151,6 +174,7 @@ Exit codes: 0 restored, 1 restored but for what is listed, 2 not restored.`,
 		},
 	}
 	cmd.Flags().StringVar(&r.Backup, "backup", "", "`WHICH` one: a name, a change, a date or a time (RFC 3339)")
+	_ = cmd.RegisterFlagCompletionFunc("backup", c.completeBackups)
 	cmd.Flags().BoolVar(&r.Verify, "verify", false, "read every content whole and compare its digest")
 	c.jsonFlag(cmd)
 	return cmd
@@ -219,6 +243,7 @@ Exit codes: 0 all is the same, 1 there are differences, 2 the drill did not run.
 		},
 	}
 	cmd.Flags().StringVar(&r.Dir, "backup", "", "take the newest backup in `DIR`")
+	_ = cmd.MarkFlagDirname("backup") // the flag is there
 	c.jsonFlag(cmd)
 	return cmd
 }
@@ -237,8 +262,8 @@ func (c *ctl) drill(cmd *cobra.Command, r admin.DrillRequest) error {
 		for _, d := range done.Differences {
 			printLine(cmd, d.Path+": "+d.What)
 		}
-		printLine(cmd, fmt.Sprintf("Drill of file system %s, backup %s, change %d: %d files, %s, %d directories, in %.1f s; %d entries compared with those in service.",
-			done.FS, done.Backup, done.Sequence, done.Files, bytesText(done.Bytes), done.Directories, done.Seconds, done.Compared))
+		printLine(cmd, fmt.Sprintf("Drill of file system %s, backup %s, change %d: %d files, %s, %d symbolic links, %d directories, in %.1f s; %d entries compared with those in service.",
+			done.FS, done.Backup, done.Sequence, done.Files, bytesText(done.Bytes), done.Symlinks, done.Directories, done.Seconds, done.Compared))
 		if len(done.Differences)+int(done.Lost) == 0 {
 			printLine(cmd, "No differences.")
 		}

@@ -66,8 +66,18 @@ func (c *ctl) fsck(cmd *cobra.Command, r admin.FsckRequest) error {
 	return nil
 }
 
-// terminalProgress shows how far a long operation has come.
+// terminalProgress shows how far a long operation has come, which counts
+// things.
 func terminalProgress(what string) func(admin.Progress) {
+	return progressBar(what, progressbar.OptionShowIts())
+}
+
+// bytesProgress is terminalProgress of an operation that counts bytes.
+func bytesProgress(what string) func(admin.Progress) {
+	return progressBar(what, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
+}
+
+func progressBar(what string, unit ...progressbar.Option) func(admin.Progress) {
 	var bar *progressbar.ProgressBar
 	return func(p admin.Progress) {
 		total := p.Total
@@ -75,9 +85,9 @@ func terminalProgress(what string) func(admin.Progress) {
 			total = -1
 		}
 		if bar == nil {
-			bar = progressbar.NewOptions64(total, progressbar.OptionSetDescription(what),
-				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+			bar = progressbar.NewOptions64(total, append(unit, progressbar.OptionSetDescription(what),
+				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(),
+				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())...)
 		}
 		bar.ChangeMax64(total)
 		_ = bar.Set64(p.Done) // a bar that cannot be drawn stops nothing

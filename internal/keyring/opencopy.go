@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/efs-project/efs"
@@ -159,7 +160,7 @@ func (r *Keyring) Find(name string) (id efs.ID, err error) {
 		})
 	})
 	if err == nil && id.IsZero() {
-		err = fmt.Errorf("%w: %s has no keys of a file system called %q; it has those of %q", efs.ErrNotFound, r.store.path, name, names)
+		err = fmt.Errorf("%w: %s has no keys of a file system called %q; it has those of %s", efs.ErrNotFound, r.store.path, name, strings.Join(names, ", "))
 	}
 	return id, err
 }

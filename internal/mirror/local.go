@@ -32,6 +32,9 @@ func openLocal(dir string) (*local, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &local{dir: dir}, nil
 	}
+	if info, serr := os.Stat(dir); err != nil && serr == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s: %w", dir, errNotDir)
+	}
 	return &local{dir: dir, root: root}, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -83,6 +84,9 @@ func (r *remote) list(ctx context.Context, dir string, deep bool, f *treesync.Fi
 	for e, err := range r.c.List(ctx, r.path(dir), client.ListOptions{Recursive: deep}) {
 		if errors.Is(err, client.ErrNotFound) && len(out) == 0 {
 			return nil, errNotThere
+		}
+		if errors.Is(err, client.ErrNotDir) && dir == "" {
+			return nil, fmt.Errorf("%s: %w", strings.TrimSuffix(r.name(""), "/"), errNotDir)
 		}
 		if err != nil {
 			return out, err

@@ -39,6 +39,8 @@ type side interface {
 var (
 	// errNotThere: the directory that was to be listed is not there.
 	errNotThere = errors.New("there is no such directory")
+	// errNotDir: a file is where the directory that was named should be.
+	errNotDir = errors.New("a file, not a directory: copy files without --sync, or name the directory that it lies in")
 	// errMoved: what is there is not what was listed.
 	errMoved = errors.New("changed at the destination meanwhile")
 	// errNotEmpty: a directory holds what was not listed, or left out.

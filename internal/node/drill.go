@@ -29,6 +29,7 @@ type DrillReport struct {
 	Made        bool         `json:"made"` // for the drill; else one that was there
 	Directories int64        `json:"directories"`
 	Files       int64        `json:"files"`
+	Symlinks    int64        `json:"symlinks"`
 	Bytes       int64        `json:"bytes"`    // read and compared
 	Compared    int64        `json:"compared"` // entries that are in service as they were, and were compared with those too
 	Lost        int64        `json:"lost"`     // contents that the backup does not have
@@ -251,6 +252,11 @@ func (d *drill) look(ctx context.Context, restored, live *fsys.View, v visited) 
 	case efs.KindDir:
 		d.mu.Lock()
 		d.out.Directories++
+		d.mu.Unlock()
+		return nil
+	case efs.KindSymlink:
+		d.mu.Lock()
+		d.out.Symlinks++
 		d.mu.Unlock()
 		return nil
 	case efs.KindFile:

@@ -97,7 +97,7 @@ func (n *Node) openFSWith(ctx context.Context, rec fsRecord, adjust func(*fsys.O
 	}()
 	for _, dir := range []string{p.places.system, p.places.files} {
 		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("directory '%s' is missing: is its volume mounted? %w", dir, efs.ErrDamaged)
+			return nil, fmt.Errorf("directory '%s' is missing: is its volume mounted? If it is lost, `efsctl restore` brings it back from a backup: %w", dir, efs.ErrDamaged)
 		}
 	}
 	if p.keys, err = n.secrets().ring.Keys(ctx, rec.ID); err != nil {

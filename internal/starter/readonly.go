@@ -18,6 +18,9 @@ var errReadOnly = fmt.Errorf("%w: the server's secrets are open for reading only
 // volume that cannot be written, or in use: what a crash or a rotation of the
 // starter key left unfinished stays so. It is for recovery without a server.
 func OpenBoxReadOnly(dir string, k *secret.Key) (*Box, error) {
+	if initialised, err := BoxState(dir); err == nil && !initialised {
+		return nil, fmt.Errorf("%w: %s is not that of a server, which has a %s: name the server's directory, or a backup of it", efs.ErrNotFound, dir, rootFile)
+	}
 	doc, err := readRoot(dir)
 	if err != nil {
 		return nil, err
