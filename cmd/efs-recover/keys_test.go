@@ -98,6 +98,35 @@ func TestBackupOfKeysInPlaceOfTheStore(t *testing.T) {
 	}
 }
 
+// A backup, a backup of the keys and the starter key are enough: there is
+// neither a root nor a server. Of a directory with several backups, the one that
+// is named comes out.
+func TestABackupWithoutARoot(t *testing.T) {
+	v := filled(t)
+	dir := t.TempDir()
+	keys, backups := filepath.Join(dir, "keys"), filepath.Join(dir, "backups")
+	v.Ctl("backup", kit.FS, backups)
+	first, err := filepath.Glob(filepath.Join(backups, "index", "*.index"))
+	if err != nil || len(first) != 1 {
+		t.Fatal(first, err)
+	}
+	v.store(t, map[string][]byte{"later.bin": kit.Pattern(3, 100_000)})
+	v.Ctl("backup", kit.FS, backups)
+	v.Ctl("backup-keys", keys)
+	v.Stop()
+	args := []string{"--fs", kit.FS, "--key-backup", keys, "--starter-key-file", v.KeyFile, "--checkpoint", first[0],
+		"--files", filepath.Join(backups, "contents"), "--tmp", dir}
+	out, _ := recoverWith(t, 0, args...)
+	same(t, "from the first backup", contents(t, out), v.files)
+	_, log := recoverWith(t, -1, append(args, "--orphans")...)
+	if !strings.Contains(log, "known by their contents alone") {
+		t.Errorf("with --orphans it says:\n%s", log)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "efs-recover-*")); len(left) > 0 {
+		t.Errorf("it left %q", left)
+	}
+}
+
 func TestWrongStarterKey(t *testing.T) {
 	v := filled(t)
 	v.Stop()

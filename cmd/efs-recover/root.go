@@ -60,7 +60,9 @@ const examples = `  efs-recover -p password.txt drive.efs.tar.gz.aes > drive.tar
   efs-recover -p password.txt --keep-going -o rest.tar damaged.efs.tar.gz.aes
   efs-recover --root /efs --fs user-data --starter-key-file starter.key -o ./user-data
   efs-recover --root /efs --fs user-data --recovery-key heir.txt --path /invoices > invoices.tar
-  efs-recover --root /efs --fs user-data --starter-key-file starter.key -t`
+  efs-recover --root /efs --fs user-data --starter-key-file starter.key -t
+  efs-recover --fs user-data --key-backup keys.efs --starter-key-file starter.key \
+    --checkpoint /backup/index/20260504T031500Z-88120.index --files /backup/contents -o ./user-data`
 
 func newRoot() *cobra.Command {
 	o := &options{}
@@ -94,7 +96,7 @@ func newRoot() *cobra.Command {
 	f.StringVar(&o.starterPass, "passphrase-file", "", "volume: file whose first line is the passphrase that the starter key is made from")
 	f.StringArrayVar(&o.shares, "share-file", nil, "volume: file with a share of the starter key (repeatable)")
 	f.StringVar(&o.recoveryKey, "recovery-key", "", "volume: file with the private half of the recovery recipient")
-	f.StringVar(&o.keyBackup, "key-backup", "", "volume: copy of efsctl backup-keys, in place of keys.db")
+	f.StringVar(&o.keyBackup, "key-backup", "", "volume: copy of efsctl backup-keys, in place of keys.db and of the server's directory")
 	f.StringVar(&o.run.Path, "path", "", "volume: only this file or directory")
 	f.StringVar(&o.from, "from", string(salvage.Auto), "volume: read the tree from index, journal, contents, or auto")
 	f.BoolVar(&o.run.Orphans, "orphans", false, "volume: also contents that the index does not know, below recovered/")

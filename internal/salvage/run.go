@@ -112,7 +112,9 @@ func (j *job) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if j.o.Orphans || !j.state.whole {
+	// Who names a checkpoint wants what it has: in the store of a backup there is
+	// much else, of other backups.
+	if j.o.Orphans || !j.state.whole && j.o.Checkpoint == "" {
 		return j.orphans(ctx, root)
 	}
 	return nil

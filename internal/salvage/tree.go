@@ -42,7 +42,7 @@ func (j *job) tree(ctx context.Context, root string) error {
 		}
 		shown = strings.TrimPrefix(shown+"/"+seg, "/")
 		if e == nil {
-			if !j.state.whole {
+			if !j.state.whole && (j.o.Orphans || j.o.Checkpoint == "") {
 				j.note("%s knows nothing of /%s", j.state.what, shown)
 				return nil
 			}
