@@ -62,7 +62,7 @@ const examples = `  efs-recover -p password.txt drive.efs.tar.gz.aes > drive.tar
   efs-recover --root /efs --fs user-data --recovery-key heir.txt --path /invoices > invoices.tar
   efs-recover --root /efs --fs user-data --starter-key-file starter.key -t
   efs-recover --fs user-data --key-backup keys.efs --starter-key-file starter.key \
-    --checkpoint /backup/index/20260504T031500Z-88120.index --files /backup/contents -o ./user-data`
+    --checkpoint bk/index/20260504T031500Z-88120.index --files bk/contents -o ./out`
 
 func newRoot() *cobra.Command {
 	o := &options{}
