@@ -33,7 +33,7 @@ func openLocal(dir string) (*local, error) {
 		return &local{dir: dir}, nil
 	}
 	if info, serr := os.Stat(dir); err != nil && serr == nil && !info.IsDir() {
-		return nil, fmt.Errorf("%s: %w", dir, errNotDir)
+		return &local{dir: dir}, fmt.Errorf("%s: %w", dir, errNotDir)
 	}
 	return &local{dir: dir, root: root}, err
 }
