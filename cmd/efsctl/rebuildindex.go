@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/efs-project/efs/internal/admin"
 	"github.com/efs-project/efs/internal/node"
 	"github.com/spf13/cobra"
 )
 
 func (c *ctl) rebuildIndexCommand() *cobra.Command {
+	var accept bool
 	cmd := &cobra.Command{
 		Use:   "rebuild-index FS",
 		Short: "Make a lost or damaged index anew, from the journal and the contents",
@@ -23,24 +25,32 @@ contents were deleted after that are named and removed. The old index is moved
 aside, and nothing is deleted from the volume of the contents. Cut off at any
 time, it can be begun again.
 
+Where users, certificates, grants or the policy were changed after what the
+journal leads to, which the key store knows, nothing is made: who was shut out
+then would be let in again. See in the audit log what was changed, give
+--accept-rollback, and make the change again.
+
 Exit codes: 0 the journal could be read to its end and every content has its
 place, 1 the file system is served, but for what is listed, 2 nothing was made.`,
 		Example:           "  efsctl rebuild-index user-data\n  efsctl rebuild-index user-data --json | jq .sequence",
 		Args:              args("FS"),
 		ValidArgsFunction: c.completeFS,
-		RunE:              func(cmd *cobra.Command, args []string) error { return c.rebuildIndex(cmd, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.rebuildIndex(cmd, admin.RebuildIndexRequest{FS: args[0], AcceptRollback: accept})
+		},
 	}
+	cmd.Flags().BoolVar(&accept, "accept-rollback", false, "although users, rights or policy were changed after the journal's end")
 	c.jsonFlag(cmd)
 	return cmd
 }
 
-func (c *ctl) rebuildIndex(cmd *cobra.Command, fs string) error {
+func (c *ctl) rebuildIndex(cmd *cobra.Command, r admin.RebuildIndexRequest) error {
 	client := c.client(cmd)
 	if !c.json {
 		client.Line = func(s string) { printLine(cmd, s) }
 	}
-	clear := showProgress(client, "making the index of "+fs+" anew")
-	done, err := client.RebuildIndex(cmd.Context(), fs)
+	clear := showProgress(client, "making the index of "+r.FS+" anew")
+	done, err := client.RebuildIndex(cmd.Context(), r)
 	clear()
 	if err != nil {
 		return codedError{err, exitUsage}
@@ -48,7 +58,7 @@ func (c *ctl) rebuildIndex(cmd *cobra.Command, fs string) error {
 	if c.json {
 		err = printJSON(cmd, done)
 	} else {
-		printRebuilt(cmd, fs, done)
+		printRebuilt(cmd, r.FS, done)
 	}
 	if err == nil && (!done.Complete || len(done.Unopened) > 0) {
 		return codedError{errors.New("not all of it could be read: see above"), exitFailure}

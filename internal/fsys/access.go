@@ -98,8 +98,9 @@ func (fs *FS) AccessCommit(ctx context.Context, muts []efs.AccessMutation) error
 		}
 		t.change(&efs.Change{Op: efs.OpAccess, Path: m.Kind + "/" + m.Name})
 	}
-	if _, err := t.commit(ctx); err != nil {
+	c, err := t.commit(ctx)
+	if err != nil {
 		return fmt.Errorf("changing who may: %w", err)
 	}
-	return fs.setAnchor(context.WithoutCancel(ctx))
+	return fs.anchorAccess(context.WithoutCancel(ctx), c.Revision)
 }

@@ -2,6 +2,7 @@ package fsys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -33,6 +34,16 @@ func (fs *FS) setAnchor(ctx context.Context) error {
 	}
 	fs.anchored = h
 	return nil
+}
+
+// anchorAccess anchors the head, and that it is newer than a change of users,
+// rights or policy in a revision: what an index is made anew from is to have it.
+func (fs *FS) anchorAccess(ctx context.Context, revision uint64) error {
+	if fs.o.Anchor == nil {
+		return nil
+	}
+	err := fs.o.Anchor.AnchorAccess(ctx, fs.o.ID, revision)
+	return errors.Join(err, fs.setAnchor(ctx))
 }
 
 // checkAnchor compares the index with its anchor. The index is durable before

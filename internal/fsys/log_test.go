@@ -210,3 +210,6 @@ type noAnchor struct{ err error }
 func (a noAnchor) Anchor(efs.ID) (efs.Head, bool, error)       { return efs.Head{}, false, a.err }
 func (a noAnchor) SetAnchor(context.Context, efs.Head) error   { return errors.New("unexpected") }
 func (a noAnchor) ResetAnchor(context.Context, efs.Head) error { return errors.New("unexpected") }
+func (a noAnchor) AnchorAccess(context.Context, efs.ID, uint64) error {
+	return errors.New("unexpected")
+}

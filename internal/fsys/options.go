@@ -64,6 +64,8 @@ type Anchor interface {
 	SetAnchor(ctx context.Context, h efs.Head) error
 	// ResetAnchor sets the anchor to h, older or not.
 	ResetAnchor(ctx context.Context, h efs.Head) error
+	// AnchorAccess notes that who may was changed in a revision.
+	AnchorAccess(ctx context.Context, fs efs.ID, revision uint64) error
 }
 
 // Options says of what parts a file system is made.

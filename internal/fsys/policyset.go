@@ -117,7 +117,8 @@ func (fs *FS) commitPolicy(ctx context.Context, next *policyRecord) error {
 		fs.erasing.again.Store(true)
 	}
 	t.change(&efs.Change{Op: efs.OpAccess, Path: fmt.Sprintf("policy/%d", next.Version)})
-	if _, err := t.commit(ctx); err != nil {
+	c, err := t.commit(ctx)
+	if err != nil {
 		return fmt.Errorf("setting the policy: %w", err)
 	}
 	p := next.Policy
@@ -126,7 +127,7 @@ func (fs *FS) commitPolicy(ctx context.Context, next *policyRecord) error {
 	fs.erasing.gate.Unlock()
 	fs.intended = nil
 	fs.changed()
-	fs.report("anchoring the policy", fs.setAnchor(ctx))
+	fs.report("anchoring the policy", fs.anchorAccess(ctx, c.Revision))
 	fs.report("beginning to make erasure units", fs.wantUnitsLocked(ctx))
 	return nil
 }

@@ -72,6 +72,11 @@ func (r *Keyring) setAnchor(ctx context.Context, head efs.Head, force bool) erro
 	}
 	err = r.store.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketAnchors)
+		if force {
+			if err := b.Delete(accessPlace(head.FS)); err != nil {
+				return err
+			}
+		}
 		if old := b.Get(head.FS[:]); old != nil && !force {
 			have, err := openAnchor(key, head.FS, old)
 			if err != nil {

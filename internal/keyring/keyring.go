@@ -224,6 +224,9 @@ func dropAll(tx *bolt.Tx, fs efs.ID) error {
 			return err
 		}
 	}
+	if err := tx.Bucket(bucketAnchors).Delete(accessPlace(fs)); err != nil {
+		return err
+	}
 	for _, name := range [][]byte{bucketKeys, bucketUnits, bucketRecovery} {
 		b := tx.Bucket(name)
 		if b == nil {

@@ -23,6 +23,7 @@ type wares struct {
 	records   map[efs.ID]keyRecord
 	units     map[efs.ID]*unitRecord
 	anchor    []byte
+	access    []byte       // its second part (AnchorAccess)
 	recovery  []storedItem // unproven
 	damaged   bool         // something could not be read
 }
@@ -39,6 +40,7 @@ func (r *Keyring) wares(fs efs.ID) (*wares, error) {
 			w.manifest, w.body, w.sum = m, body, sum
 		}
 		w.anchor = bytes.Clone(tx.Bucket(bucketAnchors).Get(fs[:]))
+		w.access = bytes.Clone(tx.Bucket(bucketAnchors).Get(accessPlace(fs)))
 		c := tx.Bucket(bucketKeys).Cursor()
 		for place, b := c.Seek(fs[:]); bytes.HasPrefix(place, fs[:]); place, b = c.Next() {
 			var rec keyRecord
@@ -291,15 +293,18 @@ func (f *mending) put(tx *bolt.Tx) error {
 	if err := dropAll(tx, fs); err != nil {
 		return err
 	}
-	anchor := f.here.anchor
+	anchor, access := f.here.anchor, f.here.access
 	if anchor == nil {
-		anchor = f.there.anchor
+		anchor, access = f.there.anchor, f.there.access
 	}
 	// The recovery recipient's copies of keys; those that do not fit are made
 	// anew by SetRecovery.
 	errs := []error{putKeyset(tx, f.next, f.records), copyItems(tx, f.next, slices.Concat(f.there.recovery, f.here.recovery))}
 	if anchor != nil {
 		errs = append(errs, tx.Bucket(bucketAnchors).Put(fs[:], anchor))
+	}
+	if access != nil {
+		errs = append(errs, tx.Bucket(bucketAnchors).Put(accessPlace(fs), access))
 	}
 	for _, rec := range f.units {
 		errs = append(errs, rec.put(tx))

@@ -24,7 +24,11 @@ type RebuildResult struct {
 	Complete bool   `json:"complete"`       // all of the journal could be read
 	Lost     string `json:"lost,omitempty"` // what of it could not
 	GoesOn   uint64 `json:"goes_on"`        // the sequence number that the new index goes on from
-	Aside    string `json:"aside,omitempty"`
+
+	// AccessLost is whether users, rights or the policy are known to have been
+	// changed after the journal's end.
+	AccessLost bool   `json:"access_lost"`
+	Aside      string `json:"aside,omitempty"`
 	fsys.RebuildReport
 }
 
@@ -37,9 +41,10 @@ const rebuildSuffix = ".rebuild"
 // volume of the contents is changed.
 //
 // Errors: efs.ErrNotFound (no such file system, or it has no journal),
-// efs.ErrRefused (it is open), efs.ErrDamaged (of the journal not enough opens),
+// efs.ErrRefused (it is open), efs.ErrRolledBack (users, rights or policy were
+// changed after the journal's end, and acceptRollback is not given), efs.ErrDamaged (of the journal not enough opens),
 // what its KMS answers, efs.ErrNoSpace.
-func (n *Node) RebuildIndex(ctx context.Context, name string, line func(string), progress func(done, total int64)) (out RebuildResult, err error) {
+func (n *Node) RebuildIndex(ctx context.Context, name string, acceptRollback bool, line func(string), progress func(done, total int64)) (out RebuildResult, err error) {
 	n.admin.Lock()
 	defer n.admin.Unlock()
 	if err := n.Serving(); err != nil {
@@ -55,7 +60,7 @@ func (n *Node) RebuildIndex(ctx context.Context, name string, line func(string),
 	places := n.cfg.places(name)
 	fresh := places.index + rebuildSuffix
 	// Once the new index begins to take the old one's place, that is finished.
-	if err := n.makeIndex(ctx, rec, fresh, &out, line, progress); err != nil {
+	if err := n.makeIndex(ctx, rec, fresh, acceptRollback, &out, line, progress); err != nil {
 		return out, errors.Join(fmt.Errorf("making the index of file system %s anew: %w", name, err), bolt.RemoveFiles(fresh))
 	}
 	if out.Aside, err = n.moveAside(places.index); err != nil {
@@ -76,7 +81,7 @@ func (n *Node) RebuildIndex(ctx context.Context, name string, line func(string),
 }
 
 // makeIndex makes an index at path.
-func (n *Node) makeIndex(ctx context.Context, rec fsRecord, path string, out *RebuildResult, line func(string), progress func(done, total int64)) error {
+func (n *Node) makeIndex(ctx context.Context, rec fsRecord, path string, acceptRollback bool, out *RebuildResult, line func(string), progress func(done, total int64)) error {
 	v := n.secrets()
 	keys, err := v.ring.Keys(ctx, rec.ID)
 	if err != nil {
@@ -98,6 +103,13 @@ func (n *Node) makeIndex(ctx context.Context, rec fsRecord, path string, out *Re
 	}
 	if out.Known > out.Sequence {
 		line(fmt.Sprintf("Changes %d to %d, and perhaps some after them, are not in it", out.Sequence+1, out.Known))
+	}
+	if out.AccessLost {
+		line("Users, certificates, grants or the policy were changed after it: who was shut out then may come in again")
+		if !acceptRollback {
+			return fmt.Errorf("%w: the journal ends before the last change of users, rights or policy; see in the audit log what that was (`efsctl audit show --fs %s`), "+
+				"then give --accept-rollback, and make the change again", efs.ErrRolledBack, rec.Name)
+		}
 	}
 	line("Looking at the contents")
 	return n.rebuildFrom(ctx, rec, keys, path, out, progress)
@@ -139,6 +151,12 @@ func (n *Node) replayJournal(ctx context.Context, rec fsRecord, keys *keyring.Ke
 		return head, err
 	}
 	out.Sequence, out.Known, out.Complete, out.Lost = rep.Seq, anchor.Seq, rep.Complete, rep.Lost
+	access, err := n.secrets().ring.AccessAnchor(ctx, rec.ID)
+	if err != nil {
+		b.Abort()
+		return head, err
+	}
+	out.AccessLost = access > rep.Revision
 	// Whatever was given out after the journal's end, it is not given out again.
 	head = rep.Head
 	head.Seq = max(rep.Seq, anchor.Seq) + aheadBy

@@ -19,9 +19,14 @@ import (
 // RestoreResult tells what Restore did.
 type RestoreResult struct {
 	backup.Manifest
-	AsOf     uint64         `json:"as_of"` // the sequence number that the restored file system goes on from
-	Lost     int64          `json:"lost"`  // contents that the backup does not have
-	Verified bool           `json:"verified"`
+	AsOf     uint64 `json:"as_of"` // the sequence number that the restored file system goes on from
+	Lost     int64  `json:"lost"`  // contents that the backup does not have
+	Verified bool   `json:"verified"`
+
+	// AccessLost is whether users, rights or the policy are known to have been
+	// changed after the backup.
+	AccessLost bool `json:"access_lost"`
+
 	Problems []fsys.Problem `json:"problems"` // that the check found
 }
 
@@ -112,6 +117,13 @@ func (n *Node) rebuild(ctx context.Context, rec fsRecord, keys *keyring.Keys, re
 	known, _, err := n.anchor(rec.Name).Anchor(rec.ID)
 	if err != nil {
 		return nil, err
+	}
+	access, err := n.secrets().ring.AccessAnchor(ctx, rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	if out.AccessLost = access > out.Revision; out.AccessLost {
+		line("Users, certificates, grants or the policy were changed after this backup: they are as they were in it, and who was shut out since may come in again")
 	}
 	line(fmt.Sprintf("Copying %d contents", out.Contents))
 	head, err := n.unpack(ctx, rec.ID, keys, repo, out, unpacking{places.index, places.files, known, false}, progress)
