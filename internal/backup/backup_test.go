@@ -237,6 +237,25 @@ func TestABackupIsFound(t *testing.T) {
 	}
 }
 
+// The newest backup is the one that was made last, though the clock was put
+// back before it: else --keep would remove it.
+func TestTheNewestBackupIsTheLastWhateverTheClockSays(t *testing.T) {
+	w := newWorld(t)
+	r := w.repo()
+	w.store(10)
+	w.backUp(r)
+	w.clock = w.clock.Add(-48 * time.Hour)
+	w.store(10)
+	last := w.backUp(r)
+	if m, err := r.Find(""); err != nil || m.Name != last.Name {
+		t.Errorf("the newest is %s, %v; want %s", m.Name, err, last.Name)
+	}
+	if _, err := r.Prune(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	w.whole(r, last, 2)
+}
+
 func TestDirectoriesThatAreRefused(t *testing.T) {
 	w := newWorld(t)
 	r := w.repo()

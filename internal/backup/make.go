@@ -52,8 +52,16 @@ func (r *Repository) Make(ctx context.Context, j Job) (Manifest, error) {
 	if head.FS != r.about.FS {
 		return m, fmt.Errorf("%w: these are backups of another file system", efs.ErrConflict)
 	}
+	all, err := r.List()
+	if err != nil {
+		return m, err
+	}
+	m.Number = 1
+	if len(all) > 0 {
+		m.Number = all[len(all)-1].Number + 1
+	}
 	m.Name = r.freeName(begun, head.Seq)
-	err := r.make(ctx, j, &m)
+	err = r.make(ctx, j, &m)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("backing up to '%s': %w", r.dir, noSpace(err)), r.removeUnfinished())
 	}

@@ -59,6 +59,7 @@ type Manifest struct {
 	Name     string `json:"backup"` // by which it is asked for
 	FS       efs.ID `json:"fs"`
 	FSName   string `json:"name"`
+	Number   uint64 `json:"number"`   // in the order in which they were made, whatever the clock said; 0: before there were numbers
 	Sequence uint64 `json:"sequence"` // of the last change that it shows
 	Revision uint64 `json:"revision"` // of the index
 	FanOut   int    `json:"fan_out"`  // of the contents, where they were
@@ -279,7 +280,7 @@ func (r *Repository) List() ([]Manifest, error) {
 		all = append(all, m)
 	}
 	slices.SortFunc(all, func(a, b Manifest) int {
-		return cmp.Or(a.Begun.Compare(b.Begun), cmp.Compare(a.Revision, b.Revision))
+		return cmp.Or(cmp.Compare(a.Number, b.Number), a.Begun.Compare(b.Begun), cmp.Compare(a.Revision, b.Revision))
 	})
 	return all, nil
 }

@@ -49,6 +49,7 @@ type FS struct {
 	usage    usage         // of the algorithms
 	removed  atomic.Uint64 // contents deleted from the release queue
 	contents contents      // contents in use by this process
+	views    views         // that are open
 	uploads  uploads       // in parts, that are open
 	work     work          // what the background has to do
 	anchoring

@@ -127,6 +127,9 @@ func (r *rebuild) heal(e *keyedEntry, s *stranger) error {
 	same := s.Recovery.Extents == len(e.Extents) && i < len(e.Extents) && e.Extents[i].Length == s.Size && !e.Extents[i].Inline
 	if same && len(e.Extents) == 1 && e.DigestKind == efs.DigestFull && s.HasDigest {
 		same = bytes.Equal(e.Digest, s.SHA256[:])
+	} else if same {
+		// Where no digest tells, an older version, which somebody put back, may have the same length.
+		same = s.Recovery.Version == e.Version
 	}
 	if !same || r.isThere(e.Extents[i].Content) {
 		return r.toDelete(s.id)

@@ -35,7 +35,7 @@ func (fs *FS) release(ctx context.Context) error {
 func (fs *FS) deleteContents(ctx context.Context, queue []efs.Release) (int, error) {
 	var t efs.Txn
 	for _, r := range queue {
-		if fs.contents.isPinned(r.Content) {
+		if fs.contents.isPinned(r.Content) || fs.views.needs(r) {
 			continue
 		}
 		id := r.Content

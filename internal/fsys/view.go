@@ -51,12 +51,15 @@ func (fs *FS) Snapshot(ctx context.Context, name string) (*View, error) {
 	}
 	// The hold comes first: what is released after it stays, and the snapshot,
 	// which is made after it, refers to nothing that was released before.
+	fs.views.set(v, now.Seq)
 	if err := v.renew(ctx, now.Seq); err != nil {
+		fs.views.end(v)
 		return nil, err
 	}
 	if err := v.open(ctx); err != nil {
 		return nil, errors.Join(err, v.release())
 	}
+	fs.views.set(v, v.Seq())
 	if !fs.work.goUnlessClosed(v.keep) {
 		return nil, errors.Join(fs.ready(), v.at.Close(), v.release())
 	}
@@ -131,6 +134,7 @@ func (v *View) usable() error {
 func (v *View) release() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	v.live.views.end(v)
 	err := v.live.o.Index.DropMark(ctx, efs.MarkHold, v.hold)
 	v.live.kickReleases()
 	return err

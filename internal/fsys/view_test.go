@@ -248,3 +248,28 @@ func TestAViewEndsWithItsFileSystem(t *testing.T) {
 	e.check(v.Close())
 	e.holds("a", data(1, inlineSize))
 }
+
+// Marks expire by the clock. One that was put forward, or a process that was
+// stopped for long, takes nothing from views of this process.
+func TestAViewOutlivesItsMark(t *testing.T) {
+	e := newEnv(t)
+	e.put("large", data(1, blobSize))
+	v := e.view()
+	before := e.contentsOf(v)
+	e.check(e.FS.o.Index.DropMark(ctx, efs.MarkHold, v.hold))
+	e.put("large", data(2, blobSize))
+	queue, err := e.FS.o.Index.Releasable(ctx, 10)
+	e.check(err)
+	if n, err := e.deleteContents(ctx, queue); len(queue) != 1 || n != 0 || err != nil {
+		t.Errorf("of %d contents %d were deleted, %v", len(queue), n, err)
+	}
+	if got := e.contentsOf(v); !maps.Equal(got, before) {
+		t.Errorf("the view shows %v, not %v", got, before)
+	}
+	e.check(v.Close())
+	e.idle()
+	if waiting, _, err := e.Releases(ctx, 10); waiting != 0 || err != nil {
+		t.Errorf("%d contents wait to be deleted, %v", waiting, err)
+	}
+	e.clean()
+}

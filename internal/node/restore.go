@@ -114,6 +114,9 @@ func (n *Node) rebuild(ctx context.Context, rec fsRecord, keys *keyring.Keys, re
 	if err := n.buildDirectories(places, line); err != nil {
 		return nil, err
 	}
+	if err := markRestoring(places, rec.ID); err != nil {
+		return nil, err
+	}
 	known, _, err := n.anchor(rec.Name).Anchor(rec.ID)
 	if err != nil {
 		return nil, err
@@ -224,6 +227,9 @@ func (n *Node) endRestore(rec fsRecord, f *FileSystem) error {
 	if err := n.secrets().registry.put(rec); err != nil {
 		return errors.Join(err, f.close())
 	}
+	if err := unmarkRestoring(n.cfg.places(rec.Name)); err != nil {
+		n.log.Warn("removing the marks of a restore that is done", "fs", rec.Name, "err", err) // they have no meaning any more
+	}
 	n.mu.Lock()
 	delete(n.failed, rec.Name)
 	n.mu.Unlock()
@@ -234,7 +240,7 @@ func (n *Node) endRestore(rec fsRecord, f *FileSystem) error {
 // undoRestore removes what a restore has left. The keys stay: they were there
 // before it.
 func (n *Node) undoRestore(rec fsRecord) error {
-	if err := n.removePlaces(context.WithoutCancel(n.ctx), rec); err != nil {
+	if err := n.removeRestored(context.WithoutCancel(n.ctx), rec); err != nil {
 		return fmt.Errorf("removing what was begun of %s, to be tried again at the next start: %w", rec.Name, err)
 	}
 	if rec.Was == phaseReady {

@@ -1,0 +1,60 @@
+package node
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/efs-project/efs"
+)
+
+// A restore that was cut off takes away what it made, and nothing that came to
+// lie there since: a volume that was missed, mounted again.
+func TestUndoingARestoreRemovesOnlyWhatItMade(t *testing.T) {
+	root := t.TempDir()
+	n := &Node{cfg: Config{Root: root}, log: slog.New(slog.DiscardHandler)}
+	rec := fsRecord{ID: efs.NewID(), Name: "user-data"}
+	p := n.cfg.places(rec.Name)
+	build := func(mark bool, files ...string) {
+		t.Helper()
+		if err := n.buildDirectories(p, func(string) {}); err != nil {
+			t.Fatal(err)
+		}
+		if mark {
+			if err := markRestoring(p, rec.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, f := range files {
+			if err := os.WriteFile(f, []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	undo := func() {
+		t.Helper()
+		if err := n.removeRestored(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func(want bool) {
+		t.Helper()
+		if _, err := os.Lstat(p.home); os.IsNotExist(err) != want {
+			t.Fatalf("%s: %v", p.home, err)
+		}
+	}
+	undo() // nothing is there
+	build(true, filepath.Join(p.files, "content"), p.index)
+	undo()
+	gone(true)
+	build(false) // killed before it was marked
+	undo()
+	gone(true)
+	build(false, filepath.Join(p.files, "content"))
+	undo()
+	gone(false)
+	if _, err := os.Stat(filepath.Join(p.files, "content")); err != nil {
+		t.Error("somebody's content was removed:", err)
+	}
+}
