@@ -71,7 +71,8 @@ func (s *DirSink) file(m *archive.Member, write func(io.Writer) error) error {
 		err = f.Chmod(0o644)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("writing %q: %w", m.Name, err)
+		// A part of a file is not to stand under the name of the whole.
+		return fmt.Errorf("writing %q: %w", m.Name, errors.Join(err, s.root.Remove(m.Name)))
 	}
 	return s.times(m)
 }
