@@ -15,10 +15,21 @@ import (
 type ListOptions struct {
 	Recursive bool   // everything below, in name order, directories included
 	After     string // begin after this name (a path relative to the directory, where Recursive)
+	// Narrowed, if set, is called where the server shows only what the caller was
+	// granted of the directory: what is not listed may be there. Before the first
+	// entry; more than once where there are several answers.
+	Narrowed func()
+
 	PageSize  int    // entries a request, 1,000 by default; of 0 and Recursive, all come in one answer
 }
 
 const defaultPage = 1000
+
+func (o *ListOptions) narrowed(resp *http.Response) {
+	if o.Narrowed != nil && resp.Header.Get("EFS-Narrowed") != "" {
+		o.Narrowed()
+	}
+}
 
 // List yields the entries of the directory at path in name order. It asks for
 // a page at a time, as the loop goes on. The sequence ends after the first
@@ -33,7 +44,7 @@ func (c *Client) List(ctx context.Context, path string, o ListOptions) iter.Seq2
 		}
 		dir, _ := clean(path) // dirPath has checked it
 		if o.Recursive && o.PageSize == 0 {
-			c.listLines(ctx, path, escaped, dir, o.After, yield)
+			c.listLines(ctx, path, escaped, dir, o, yield)
 			return
 		}
 		for after := o.After; ; {
@@ -112,6 +123,7 @@ func (c *Client) listPage(ctx context.Context, path, escaped string, o ListOptio
 	if err != nil {
 		return nil, err
 	}
+	o.narrowed(resp)
 	var page listing
 	if err := decodeLong(resp, &page); err != nil {
 		return nil, &opError{r.op, err}

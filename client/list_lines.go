@@ -15,10 +15,11 @@ import (
 // document a line, which the server writes while it reads on. An answer that
 // breaks off is taken up again behind the last name that came. Only an answer
 // that ended as it should ends the listing without an error.
-func (c *Client) listLines(ctx context.Context, path, escaped, dir, after string, yield func(Entry, error) bool) {
+func (c *Client) listLines(ctx context.Context, path, escaped, dir string, o ListOptions, yield func(Entry, error) bool) {
+	after := o.After
 	for failures := 0; ; failures++ {
 		last := after
-		ended, err := c.listLinesOnce(ctx, path, escaped, dir, &last, yield)
+		ended, err := c.listLinesOnce(ctx, path, escaped, dir, &o, &last, yield)
 		if ended {
 			return
 		}
@@ -38,7 +39,7 @@ func (c *Client) listLines(ctx context.Context, path, escaped, dir, after string
 
 // listLinesOnce reads one answer; ended reports that it came to its end, or
 // that the caller wants no more or was told of an error.
-func (c *Client) listLinesOnce(ctx context.Context, path, escaped, dir string, after *string, yield func(Entry, error) bool) (ended bool, err error) {
+func (c *Client) listLinesOnce(ctx context.Context, path, escaped, dir string, o *ListOptions, after *string, yield func(Entry, error) bool) (ended bool, err error) {
 	q := url.Values{"recursive": {"true"}}
 	if *after != "" {
 		q.Set("after", *after)
@@ -51,6 +52,7 @@ func (c *Client) listLinesOnce(ctx context.Context, path, escaped, dir string, a
 		return true, nil
 	}
 	defer resp.Body.Close()
+	o.narrowed(resp)
 	lines := bufio.NewReaderSize(resp.Body, 256<<10)
 	for {
 		line, err := lines.ReadSlice('\n')

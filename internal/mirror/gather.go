@@ -67,9 +67,16 @@ func (m *Mirror) listSide(ctx context.Context, s side, dir string, deep bool, in
 	if err != nil {
 		return nil, err
 	}
+	if r, ok := s.(*remote); ok && s == m.src && m.o.Delete && !m.o.Force && r.isPart() {
+		// A grant that was taken away looks like a deletion.
+		*incomplete = true
+		m.narrowed.Do(func() { m.trouble(fmt.Errorf("%s: %w", s.name(""), errNarrowed)) })
+	}
 	treesync.Sort(nodes)
 	return nodes, nil
 }
+
+var errNarrowed = errors.New("it shows only what was granted, so that nothing is deleted: name a directory that was granted, or --force")
 
 // readDigests reads what has to be read to compare: local files that were
 // touched, all of them where Checksum says so, and then those of a file system

@@ -82,10 +82,11 @@ type Mirror struct {
 
 	large chan struct{} // taken by each large file that travels
 
-	loaded  bool // the memory was read
-	mu      sync.Mutex
-	result  Result
-	touched map[string]bool // directories at the destination in which something was done
+	loaded   bool      // the memory was read
+	narrowed sync.Once // told that the source does not show everything
+	mu       sync.Mutex
+	result   Result
+	touched  map[string]bool // directories at the destination in which something was done
 }
 
 // Open opens both trees and the memory of them. ErrBusy (of syncstate) where

@@ -24,6 +24,7 @@ type remote struct {
 	base string // of the root's path, without a slash at the end; "" is all
 
 	mu    sync.Mutex
+	part  bool             // only what was granted of it is shown
 	extra map[string]extra // what a new content must not take away
 }
 
@@ -81,7 +82,7 @@ func (r *remote) list(ctx context.Context, dir string, deep bool, f *treesync.Fi
 		root++
 	}
 	out0 := "" // the directory that is left out at present
-	for e, err := range r.c.List(ctx, r.path(dir), client.ListOptions{Recursive: deep}) {
+	for e, err := range r.c.List(ctx, r.path(dir), client.ListOptions{Recursive: deep, Narrowed: r.narrowed}) {
 		if errors.Is(err, client.ErrNotFound) && len(out) == 0 {
 			return nil, errNotThere
 		}
@@ -104,6 +105,19 @@ func (r *remote) list(ctx context.Context, dir string, deep bool, f *treesync.Fi
 		out = append(out, r.node(path, &e))
 	}
 	return out, nil
+}
+
+func (r *remote) narrowed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.part = true
+}
+
+// isPart reports whether a listing was not of all there is.
+func (r *remote) isPart() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.part
 }
 
 func (r *remote) node(path string, e *client.Entry) treesync.Node {

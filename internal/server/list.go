@@ -38,6 +38,9 @@ func (x *exchange) list(t target) error {
 	if err != nil {
 		return writeProblem(err)
 	}
+	if o.Scope != nil {
+		x.set("Efs-Narrowed", "1") // who mirrors must not take the rest for deleted
+	}
 	if lines {
 		return x.sendLines(t, o, entries, next, limited)
 	}

@@ -219,6 +219,14 @@ func TestOnTheWayOnlyTheWayIsShown(t *testing.T) {
 		if strings.Contains(string(lines.body), "secret") {
 			t.Errorf("%s as lines: %s", path, lines.body)
 		}
+		// Who takes what is not shown for deleted is told.
+		want := "1"
+		if path == "/data/p/1/" {
+			want = ""
+		}
+		if got := lines.header.Get("EFS-Narrowed") + dave.do("GET", path, nil).want(200).header.Get("EFS-Narrowed"); got != want+want {
+			t.Errorf("%s is narrowed: %q", path, got)
+		}
 	}
 	for limit := 1; limit < 8; limit++ { // no page tells of what is between
 		var got []string
