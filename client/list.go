@@ -20,7 +20,7 @@ type ListOptions struct {
 	// entry; more than once where there are several answers.
 	Narrowed func()
 
-	PageSize  int    // entries a request, 1,000 by default; of 0 and Recursive, all come in one answer
+	PageSize int // entries a request, 1,000 by default; of 0 and Recursive, all come in one answer
 }
 
 const defaultPage = 1000
