@@ -91,8 +91,9 @@ func (r *Reader) rescan(off int64) (*tar.Header, error) {
 			r.losses = append(r.losses, lost)
 			return nil, io.EOF
 		}
-		p, ok := parsePlace(h.PAXRecords[recPlace])
-		if !ok || r.info.mark != "" && p.mark != r.info.mark || p.offset != at && !shifted(b, at) {
+		records, err := recordsOf(h)
+		p, ok := parsePlace(records[recPlace])
+		if err != nil || !ok || r.info.mark != "" && p.mark != r.info.mark || p.offset != at && !shifted(b, at) {
 			continue
 		}
 		r.info.mark = p.mark

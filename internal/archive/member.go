@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/url"
 	"strconv"
 	"strings"
@@ -79,6 +80,11 @@ const (
 	recNoMode  = recOwn + "no_mode" // "1": the mode in the tar is a default
 	recRemoved = recOwn + "removed" // "1": this is the list of removed paths
 	recMeta    = recOwn + "meta."   // metadata that cannot stand under its own name
+
+	// Of a symbolic link: all of its records, without the prefix, as the query of
+	// a URL. Attributes of that kind exist for no symbolic link, and bsdtar
+	// reports each that it cannot set as a failure.
+	recComment = "comment"
 )
 
 // removedName is the name of the list of removed paths. A file of that name is
@@ -114,7 +120,35 @@ func (m *Member) header(at string) (*tar.Header, error) {
 		return nil, fmt.Errorf("%w: %q is a %v", ErrFormat, m.Name, m.Kind)
 	}
 	m.records(h)
+	if m.Kind == efs.KindSymlink {
+		h.PAXRecords = intoComment(h.PAXRecords)
+	}
 	return h, nil
+}
+
+func intoComment(records map[string]string) map[string]string {
+	q := url.Values{}
+	for k, v := range records {
+		q.Set(strings.TrimPrefix(k, xattr), v)
+	}
+	return map[string]string{recComment: q.Encode()}
+}
+
+// recordsOf returns the records of a tar header, wherever they stand.
+func recordsOf(h *tar.Header) (map[string]string, error) {
+	comment := h.PAXRecords[recComment]
+	if h.Typeflag != tar.TypeSymlink || comment == "" {
+		return h.PAXRecords, nil
+	}
+	q, err := url.ParseQuery(comment)
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(h.PAXRecords)
+	for k := range q {
+		all[xattr+k] = q.Get(k)
+	}
+	return all, nil
 }
 
 func (m *Member) records(h *tar.Header) {
@@ -161,7 +195,11 @@ func memberOf(h *tar.Header) (*Member, error) {
 	if m.Size < 0 || m.Size > maxSize {
 		return nil, fmt.Errorf("%w: %q has %d bytes", ErrFormat, h.Name, m.Size)
 	}
-	for k, v := range h.PAXRecords {
+	records, err := recordsOf(h)
+	if err != nil {
+		return nil, fmt.Errorf("%w: record %s of %q", ErrFormat, recComment, h.Name)
+	}
+	for k, v := range records {
 		if strings.HasPrefix(k, "GNU.sparse.") { // its size in the tar is another
 			return nil, fmt.Errorf("%w: %q is sparse, as no member of an archive is", ErrFormat, h.Name)
 		}
