@@ -292,7 +292,13 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		t.Errorf("a manifest of a later format: %v", err)
 	}
 	w.check(r.Close())
-	rewrite(t, filepath.Join(w.dir, aboutFile), `"format": 1`, `"format": 2`)
+	about := filepath.Join(w.dir, aboutFile)
+	rewrite(t, about, `"name": "test"`, `"name": "../test"`)
+	if _, err := Open(w.dir); !errors.Is(err, efs.ErrDamaged) {
+		t.Errorf("a name that leads out of the root: %v", err)
+	}
+	rewrite(t, about, `"name": "../test"`, `"name": "test"`)
+	rewrite(t, about, `"format": 1`, `"format": 2`)
 	if _, err := Open(w.dir); !errors.Is(err, efs.ErrUnsupported) {
 		t.Errorf("one of a later format: %v", err)
 	}

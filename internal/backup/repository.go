@@ -189,7 +189,7 @@ func readAbout(path string) (a About, err error) {
 	if err != nil {
 		return a, err
 	}
-	if err := json.Unmarshal(b, &a); err != nil || a.FS.IsZero() {
+	if err := json.Unmarshal(b, &a); err != nil || a.FS.IsZero() || !efs.ValidFSName(a.Name) { // the name becomes a path
 		return a, fmt.Errorf("%w: %s makes no sense", efs.ErrDamaged, aboutFile)
 	}
 	return a, checkFormat(a.Format)
