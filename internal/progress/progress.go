@@ -34,6 +34,7 @@ func New(out io.Writer, total int64, what string, quiet bool) *Bar {
 	p.bar = progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), // else it is drawn at each per cent only, which of a large file takes minutes
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionShowTotalBytes(true),
 		progressbar.OptionUseIECUnits(true),
