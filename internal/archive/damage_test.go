@@ -16,7 +16,7 @@ import (
 func TestDamageEndsTheReading(t *testing.T) {
 	want := many(150)
 	b := sealed(t, testInfo(), nil, want)
-	for range 20 {
+	for range 8 {
 		damaged := bytes.Clone(b)
 		at := rand.IntN(len(b))
 		damaged[at] ^= 1 << rand.IntN(8)
@@ -37,7 +37,7 @@ func TestDamageEndsTheReading(t *testing.T) {
 func TestACutIsKnownBeforeAnythingComesOut(t *testing.T) {
 	want := many(150)
 	b := sealed(t, testInfo(), nil, want)
-	for range 12 {
+	for range 6 {
 		at := rand.IntN(len(b))
 		r, err := Open(bytes.NewReader(b[:at]), int64(at), passIDs, Options{})
 		if err == nil || !errors.Is(err, seal.ErrTruncated) && !errors.Is(err, seal.ErrTampered) {
@@ -74,7 +74,7 @@ func checkBeginning(t *testing.T, got, want []file) {
 func TestKeepingGoingTellsExactlyWhatIsLost(t *testing.T) {
 	want := many(250)
 	b := sealed(t, testInfo(), nil, want)
-	for round := range 20 {
+	for round := range 8 {
 		damaged := bytes.Clone(b)
 		for range 1 + round%4 {
 			damaged[600+rand.IntN(len(b)-600)] ^= 4
