@@ -103,7 +103,6 @@ type Index struct {
 	quiet   *time.Timer
 	watched bool // the timer runs
 
-	telling    sync.Mutex // held while the follower is told
 	lastCommit time.Time
 
 	writer  sync.Mutex       // held by whoever writes to the file
