@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/ctxio"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -102,7 +103,7 @@ func (p *put) write(ctx context.Context, dst io.Writer, params *seal.Params, bod
 		return info, fmt.Errorf("sealing: %w", err)
 	}
 	defer w.Abort()
-	if _, err := w.ReadFrom(&contextReader{ctx, body}); err != nil {
+	if _, err := w.ReadFrom(ctxio.NewReader(ctx, body)); err != nil {
 		return info, fmt.Errorf("storing the body: %w", err)
 	}
 	size, sum := w.Sum()
@@ -161,16 +162,3 @@ func (fs *FS) removeBlob(ctx context.Context, id efs.ID) {
 }
 
 const removeTimeout = 30 * time.Second
-
-// contextReader stops reading when its context ends.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r *contextReader) Read(b []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(b)
-}

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/ctxio"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -90,7 +91,7 @@ func sealFile(ctx context.Context, dst io.Writer, f *File, how *sealing, rec sea
 		return info, err
 	}
 	defer w.Abort()
-	if _, err := w.ReadFrom(&contextReader{ctx, io.NewSectionReader(f, 0, f.Size())}); err != nil {
+	if _, err := w.ReadFrom(ctxio.NewReader(ctx, io.NewSectionReader(f, 0, f.Size()))); err != nil {
 		return info, err
 	}
 	size, sum := w.Sum()

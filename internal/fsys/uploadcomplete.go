@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/ctxio"
 )
 
 // CompleteUpload makes the file of the parts that o names, in place of what was
@@ -119,7 +120,7 @@ func (c *completion) digest(ctx context.Context, composite hash.Hash) error {
 		e.Digest = h.Sum(nil)
 	case c.o.SHA256 != nil:
 		h := sha256.New()
-		if err := c.read(ctx, func(f *File) error { return f.WriteRange(&contextWriter{ctx, h}, 0, -1) }); err != nil {
+		if err := c.read(ctx, func(f *File) error { return f.WriteRange(ctxio.NewWriter(ctx, h), 0, -1) }); err != nil {
 			return err
 		}
 		e.Digest = h.Sum(nil)
@@ -253,17 +254,4 @@ func (t *txn) endUpload(up *leased, parts []leasedPart, kept func(*leasedPart) b
 			t.dropPart(up, part)
 		}
 	}
-}
-
-// contextWriter stops writing when its context ends.
-type contextWriter struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (w *contextWriter) Write(b []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return w.w.Write(b)
 }

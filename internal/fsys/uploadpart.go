@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/ctxio"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -126,7 +127,7 @@ func (p *partPut) write(ctx context.Context, dst io.Writer, body io.Reader) erro
 	if p.hash != nil {
 		body = io.TeeReader(body, p.hash)
 	}
-	if _, err := w.ReadFrom(&contextReader{ctx, body}); err != nil {
+	if _, err := w.ReadFrom(ctxio.NewReader(ctx, body)); err != nil {
 		return fmt.Errorf("storing the body: %w", err)
 	}
 	size, sum := w.Sum()

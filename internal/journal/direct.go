@@ -1,6 +1,12 @@
 package journal
 
-import "os"
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/efs-project/efs/internal/directio"
+)
 
 // directMin is what is worth passing by the page cache.
 const directMin = 128 << 10
@@ -17,14 +23,14 @@ type directFile struct {
 
 func (d *directFile) Write(b []byte) (int, error) {
 	if want := len(b) >= directMin && !d.never; want != d.set {
-		if err := setDirect(d.f, want); err == nil {
+		if err := directio.Set(d.f, want); err == nil {
 			d.set = want
 		} else if d.never = true; d.set {
 			return 0, err
 		}
 	}
 	n, err := d.f.Write(b)
-	if n == 0 && d.set && isInvalid(err) { // a device with larger blocks
+	if n == 0 && d.set && errors.Is(err, syscall.EINVAL) { // a device with larger blocks
 		d.never = true
 		return d.Write(b)
 	}

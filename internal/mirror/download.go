@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/ctxio"
 	"github.com/efs-project/efs/internal/stage"
 	"github.com/efs-project/efs/internal/treesync"
 )
@@ -145,7 +146,7 @@ func (m *Mirror) downloadOn(ctx context.Context, a *treesync.Action, from *remot
 
 // fill hashes what f has, and receives what is missing.
 func (m *Mirror) fill(ctx context.Context, a *treesync.Action, from *remote, f *os.File, h hash.Hash) error {
-	have, err := io.Copy(h, withContext(ctx, io.LimitReader(f, a.Source.Size)))
+	have, err := io.Copy(h, ctxio.NewReader(ctx, io.LimitReader(f, a.Source.Size)))
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/efs-project/efs/internal/ctxio"
 	"github.com/efs-project/efs/internal/stage"
 	"github.com/efs-project/efs/internal/treesync"
 )
@@ -121,7 +122,7 @@ func (l *local) digest(ctx context.Context, n *treesync.Node) (treesync.Digest, 
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, withContext(ctx, f)); err != nil {
+	if _, err := io.Copy(h, ctxio.NewReader(ctx, f)); err != nil {
 		return treesync.Digest{}, err
 	}
 	if after, err := f.Stat(); err != nil || stampOf(after) != n.Stamp || now.Stamp != n.Stamp {
@@ -245,21 +246,6 @@ func (l *local) clear(_ context.Context, n *treesync.Node) error {
 		return err
 	}
 	return l.root.RemoveAll(name)
-}
-
-// withContext is a reader that ends with ctx.
-func withContext(ctx context.Context, r io.Reader) io.Reader { return &bounded{ctx, r} }
-
-type bounded struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if err := b.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return b.r.Read(p)
 }
 
 // isNotEmpty reports that a directory could not be removed for what is in it.

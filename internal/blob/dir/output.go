@@ -6,6 +6,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/efs-project/efs/internal/directio"
 	"golang.org/x/sys/unix"
 )
 
@@ -153,7 +154,7 @@ func (o *output) flush() error {
 // is made of whole ones.
 func (o *output) send(pieces ...[]byte) error {
 	if o.direct != o.set {
-		switch err := setDirect(o.file, o.direct); {
+		switch err := directio.Set(o.file, o.direct); {
 		case err == nil:
 			o.set = o.direct
 		case o.direct:

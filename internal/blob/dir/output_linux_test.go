@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/efs-project/efs/internal/directio"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,10 +71,10 @@ func TestOutput(t *testing.T) {
 // does, and that the ends do not.
 func TestOutputIsDirect(t *testing.T) {
 	f := outputFile(t)
-	if setDirect(f, true) != nil {
+	if directio.Set(f, true) != nil {
 		t.Skip("this volume does not know O_DIRECT")
 	}
-	if err := setDirect(f, false); err != nil {
+	if err := directio.Set(f, false); err != nil {
 		t.Fatal(err)
 	}
 	isDirect := func() bool {

@@ -45,22 +45,6 @@ func writev(f *os.File, pieces [][]byte, offset int64) (n int, err error) {
 	}
 }
 
-// setDirect sets or clears O_DIRECT. Setting it fails where the volume does not
-// know it.
-func setDirect(f *os.File, on bool) error {
-	fd := f.Fd()
-	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
-	if err != nil {
-		return err
-	}
-	flags &^= unix.O_DIRECT
-	if on {
-		flags |= unix.O_DIRECT
-	}
-	_, err = unix.FcntlInt(fd, unix.F_SETFL, flags)
-	return err
-}
-
 // renameNew gives a file its final name, which must not be taken.
 func renameNew(dir int, from, to string) error {
 	err := unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE)

@@ -14,8 +14,5 @@ func writeback(*os.File, int64, int64) error { return nil }
 // writev leaves all to others.
 func writev(*os.File, [][]byte, int64) (int, error) { return 0, nil }
 
-// setDirect does nothing here: volumeOf knows no volume to use it on.
-func setDirect(*os.File, bool) error { return nil }
-
 // renameNew gives a file its final name.
 func renameNew(dir int, from, to string) error { return unix.Renameat(dir, from, dir, to) }

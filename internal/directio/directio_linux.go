@@ -1,14 +1,15 @@
-package journal
+// Package directio lets a file be written past the page cache.
+package directio
 
 import (
-	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// setDirect sets or clears O_DIRECT (open(2)).
-func setDirect(f *os.File, on bool) error {
+// Set sets or clears O_DIRECT (open(2)) of an open file. Setting it fails where
+// the volume does not know it.
+func Set(f *os.File, on bool) error {
 	fd := f.Fd()
 	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
 	if err != nil {
@@ -21,5 +22,3 @@ func setDirect(f *os.File, on bool) error {
 	_, err = unix.FcntlInt(fd, unix.F_SETFL, flags)
 	return err
 }
-
-func isInvalid(err error) bool { return errors.Is(err, unix.EINVAL) }

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package directio
+
+import (
+	"errors"
+	"os"
+)
+
+// Set fails: there is no such flag here.
+func Set(*os.File, bool) error { return errors.ErrUnsupported }
