@@ -183,6 +183,23 @@ type Entry struct {
 	Name       string            `cbor:"16,keyasint"`           // the last segment of its path
 }
 
+// CheckExtents says whether the extents of an entry follow each other without
+// gaps and are as long as the file, as they must wherever an entry was decoded.
+// ErrDamaged if not.
+func (e *Entry) CheckExtents() error {
+	var size int64
+	for _, x := range e.Extents {
+		if x.Offset != size || x.Length < 0 || x.Sealed < 0 {
+			return fmt.Errorf("%w: the extents of file %s do not fit together", ErrDamaged, e.File)
+		}
+		size += x.Length
+	}
+	if size != e.Size {
+		return fmt.Errorf("%w: the extents of file %s are not as long as the file", ErrDamaged, e.File)
+	}
+	return nil
+}
+
 // DigestKind says what an entry's digest covers.
 type DigestKind uint8
 

@@ -121,15 +121,8 @@ func decodeChecked(b []byte) (*efs.Entry, error) {
 	if err := decodeRecord(b, e); err != nil {
 		return nil, err
 	}
-	var size int64
-	for _, x := range e.Extents {
-		if x.Offset != size || x.Length < 0 || x.Sealed < 0 {
-			return nil, fmt.Errorf("%w: extents of file %s do not fit together", efs.ErrDamaged, e.File)
-		}
-		size += x.Length
-	}
-	if size != e.Size {
-		return nil, fmt.Errorf("%w: extents of file %s are not as long as the file", efs.ErrDamaged, e.File)
+	if err := e.CheckExtents(); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
