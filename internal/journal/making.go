@@ -26,7 +26,10 @@ func (k *Keeper) consider() {
 	if k.making != nil || !k.due() {
 		return
 	}
-	err := k.mayTake(k.estimate())
+	err := atomicfile.MkdirAll(k.o.Dir, 0o700) // somebody may have removed it
+	if err == nil {
+		err = k.mayTake(k.estimate())
+	}
 	if err == nil {
 		err = k.turn()
 	}

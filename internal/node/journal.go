@@ -97,6 +97,9 @@ func (f *FileSystem) journalProblem(repair bool) (*fsys.Problem, error) {
 		return &fsys.Problem{Kind: ProblemJournal, Detail: "the journal is not written: " + s.Reason,
 			Remedy: "make room on the volume of the contents, or mend it: the journal goes on by itself"}, nil
 	}
+	if s.Head.Revision == 0 {
+		return nil, nil // of a new file system: nothing was written yet
+	}
 	key, err := f.parts.keys.Root(journal.Purpose)
 	if err != nil {
 		return nil, fmt.Errorf("key of the journal: %w", err)
