@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -76,18 +75,7 @@ func targetDir(arg string) (string, error) {
 }
 
 func (c *ctl) backup(cmd *cobra.Command, r admin.BackupRequest) error {
-	client := c.client(cmd)
-	clear := showProgress(client, "backing up "+r.FS)
-	done, err := client.Backup(cmd.Context(), r)
-	clear()
-	if err != nil {
-		return codedError{err, exitUsage}
-	}
-	if c.json {
-		err = printJSON(cmd, done)
-	} else {
-		printBackup(cmd, done)
-	}
+	done, err := long(c, cmd, bytesProgress("backing up "+r.FS), (*admin.Client).Backup, r, printBackup)
 	if err == nil && done.Lost > 0 {
 		err = codedError{fmt.Errorf("%d contents are missing in the file system itself and are in no backup of today: efsctl fsck %s tells which", done.Lost, r.FS), exitFailure}
 	}
@@ -100,16 +88,6 @@ func printBackup(cmd *cobra.Command, b node.BackupResult) {
 	if p := b.Pruned; p != nil {
 		printLine(cmd, fmt.Sprintf("%d older backups removed, with %d contents (%s).", len(p.Backups), p.Contents, bytesText(p.Bytes)))
 	}
-}
-
-// showProgress shows on a terminal how many bytes a command has done; clear
-// ends that.
-func showProgress(client *admin.Client, what string) (clear func()) {
-	if !isTerminal(os.Stderr) {
-		return func() {}
-	}
-	client.Progress = bytesProgress(what)
-	return func() { fmt.Fprint(os.Stderr, "\r\033[K") }
 }
 
 func (c *ctl) listBackups(cmd *cobra.Command, dir string) error {
@@ -181,21 +159,7 @@ Exit codes: 0 restored, 1 restored but for what is listed, 2 not restored.`,
 }
 
 func (c *ctl) restore(cmd *cobra.Command, r admin.RestoreRequest) error {
-	client := c.client(cmd)
-	if !c.json {
-		client.Line = func(s string) { printLine(cmd, s) }
-	}
-	clear := showProgress(client, "restoring")
-	done, err := client.Restore(cmd.Context(), r)
-	clear()
-	if err != nil {
-		return codedError{err, exitUsage}
-	}
-	if c.json {
-		err = printJSON(cmd, done)
-	} else {
-		printRestored(cmd, done)
-	}
+	done, err := long(c, cmd, bytesProgress("restoring"), (*admin.Client).Restore, r, printRestored)
 	if err == nil && len(done.Problems)+int(done.Lost) > 0 {
 		err = codedError{fmt.Errorf("%d contents are not in the backup, the check found %d problems", done.Lost, len(done.Problems)), exitFailure}
 	}
@@ -249,27 +213,20 @@ Exit codes: 0 all is the same, 1 there are differences, 2 the drill did not run.
 }
 
 func (c *ctl) drill(cmd *cobra.Command, r admin.DrillRequest) error {
-	client := c.client(cmd)
-	clear := showProgress(client, "drill of "+r.FS)
-	done, err := client.Drill(cmd.Context(), r)
-	clear()
-	if err != nil {
-		return codedError{err, exitUsage}
-	}
-	if c.json {
-		err = printJSON(cmd, done)
-	} else {
-		for _, d := range done.Differences {
-			printLine(cmd, d.Path+": "+d.What)
-		}
-		printLine(cmd, fmt.Sprintf("Drill of file system %s, backup %s, change %d: %d files, %s, %d symbolic links, %d directories, in %.1f s; %d entries compared with those in service.",
-			done.FS, done.Backup, done.Sequence, done.Files, bytesText(done.Bytes), done.Symlinks, done.Directories, done.Seconds, done.Compared))
-		if len(done.Differences)+int(done.Lost) == 0 {
-			printLine(cmd, "No differences.")
-		}
-	}
+	done, err := long(c, cmd, bytesProgress("drill of "+r.FS), (*admin.Client).Drill, r, printDrill)
 	if err == nil && len(done.Differences)+int(done.Lost) > 0 {
 		err = codedError{fmt.Errorf("%d differences, %d contents are missing", len(done.Differences), done.Lost), exitFailure}
 	}
 	return err
+}
+
+func printDrill(cmd *cobra.Command, r node.DrillReport) {
+	for _, d := range r.Differences {
+		printLine(cmd, d.Path+": "+d.What)
+	}
+	printLine(cmd, fmt.Sprintf("Drill of file system %s, backup %s, change %d: %d files, %s, %d symbolic links, %d directories, in %.1f s; %d entries compared with those in service.",
+		r.FS, r.Backup, r.Sequence, r.Files, bytesText(r.Bytes), r.Symlinks, r.Directories, r.Seconds, r.Compared))
+	if len(r.Differences)+int(r.Lost) == 0 {
+		printLine(cmd, "No differences.")
+	}
 }

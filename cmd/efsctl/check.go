@@ -3,13 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"time"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/admin"
 	"github.com/efs-project/efs/internal/fsys"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
 
@@ -40,23 +37,10 @@ Exit codes: 0 clean, 1 problems were found, 2 the check could not run.`,
 }
 
 func (c *ctl) fsck(cmd *cobra.Command, r admin.FsckRequest) error {
-	client := c.client(cmd)
-	if isTerminal(os.Stderr) {
-		client.Progress = terminalProgress("checking " + r.FS)
-	}
-	report, err := client.Fsck(cmd.Context(), r)
-	if isTerminal(os.Stderr) {
-		fmt.Fprint(os.Stderr, "\r\033[K")
-	}
+	report, err := long(c, cmd, countProgress("checking "+r.FS), (*admin.Client).Fsck, r,
+		func(cmd *cobra.Command, report fsys.FsckReport) { printReport(cmd, r.FS, report) })
 	if err != nil {
-		return codedError{err, exitUsage}
-	}
-	if c.json {
-		if err := printJSON(cmd, report); err != nil {
-			return err
-		}
-	} else {
-		printReport(cmd, r.FS, report)
+		return err
 	}
 	for _, p := range report.Problems {
 		if !p.Repaired {
@@ -64,34 +48,6 @@ func (c *ctl) fsck(cmd *cobra.Command, r admin.FsckRequest) error {
 		}
 	}
 	return nil
-}
-
-// terminalProgress shows how far a long operation has come, which counts
-// things.
-func terminalProgress(what string) func(admin.Progress) {
-	return progressBar(what, progressbar.OptionShowIts())
-}
-
-// bytesProgress is terminalProgress of an operation that counts bytes.
-func bytesProgress(what string) func(admin.Progress) {
-	return progressBar(what, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
-}
-
-func progressBar(what string, unit ...progressbar.Option) func(admin.Progress) {
-	var bar *progressbar.ProgressBar
-	return func(p admin.Progress) {
-		total := p.Total
-		if total == 0 {
-			total = -1
-		}
-		if bar == nil {
-			bar = progressbar.NewOptions64(total, append(unit, progressbar.OptionSetDescription(what),
-				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(),
-				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())...)
-		}
-		bar.ChangeMax64(total)
-		_ = bar.Set64(p.Done) // a bar that cannot be drawn stops nothing
-	}
 }
 
 func printReport(cmd *cobra.Command, fs string, r fsys.FsckReport) {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -100,13 +99,9 @@ func (c *ctl) begun(cmd *cobra.Command, fs string, job fsys.Job, wait bool, err 
 	}
 	if wait {
 		client := c.client(cmd)
-		if isTerminal(os.Stderr) {
-			client.Progress = terminalProgress(fs)
-		}
+		clear := showProgress(client, countProgress(fs))
 		job, err = client.WaitJob(cmd.Context(), fs, job.ID)
-		if isTerminal(os.Stderr) {
-			fmt.Fprint(os.Stderr, "\r\033[K")
-		}
+		clear()
 		if err != nil {
 			return fmt.Errorf("%w; the job goes on: efsctl jobs %s", err, fs)
 		}

@@ -133,10 +133,17 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	return fmt.Errorf("unknown command %q", name)
 }
 
-// client returns a client whose lines go to the command's output.
+// client returns a client whose lines go to the command's output, or beside it
+// where that is JSON.
 func (c *ctl) client(cmd *cobra.Command) *admin.Client {
 	client := admin.NewClient(c.root)
-	client.Line = func(line string) { printLine(cmd, line) }
+	client.Line = func(line string) {
+		if c.json {
+			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), line) // see printLine
+			return
+		}
+		printLine(cmd, line)
+	}
 	return client
 }
 

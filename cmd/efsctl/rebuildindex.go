@@ -45,21 +45,8 @@ place, 1 the file system is served, but for what is listed, 2 nothing was made.`
 }
 
 func (c *ctl) rebuildIndex(cmd *cobra.Command, r admin.RebuildIndexRequest) error {
-	client := c.client(cmd)
-	if !c.json {
-		client.Line = func(s string) { printLine(cmd, s) }
-	}
-	clear := showProgress(client, "making the index of "+r.FS+" anew")
-	done, err := client.RebuildIndex(cmd.Context(), r)
-	clear()
-	if err != nil {
-		return codedError{err, exitUsage}
-	}
-	if c.json {
-		err = printJSON(cmd, done)
-	} else {
-		printRebuilt(cmd, r.FS, done)
-	}
+	done, err := long(c, cmd, bytesProgress("making the index of "+r.FS+" anew"), (*admin.Client).RebuildIndex, r,
+		func(cmd *cobra.Command, done node.RebuildResult) { printRebuilt(cmd, r.FS, done) })
 	if err == nil && (!done.Complete || len(done.Unopened) > 0) {
 		return codedError{errors.New("not all of it could be read: see above"), exitFailure}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -94,13 +93,9 @@ with its own tools. KEY is the id of the key, or PROVIDER/ID.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Key = args[0]
 			client := c.client(cmd)
-			if isTerminal(os.Stderr) {
-				client.Progress = terminalProgress("wrapping keys under " + r.Key)
-			}
+			clear := showProgress(client, countProgress("wrapping keys under "+r.Key))
 			done, err := client.RotateKMS(cmd.Context(), r)
-			if isTerminal(os.Stderr) {
-				fmt.Fprint(os.Stderr, "\r\033[K")
-			}
+			clear()
 			if err != nil {
 				return err
 			}
