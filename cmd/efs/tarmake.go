@@ -16,6 +16,7 @@ import (
 
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/archive"
+	"github.com/efs-project/efs/internal/counted"
 	"github.com/efs-project/efs/internal/keyfile"
 	"github.com/efs-project/efs/internal/progress"
 	"github.com/efs-project/efs/internal/stage"
@@ -162,7 +163,7 @@ func (f *tarFlags) receive(cmd *cobra.Command, c *client.Client, base archive.In
 // follow reads the tar that goes by: that it is of what was asked for, and
 // whole.
 func follow(body io.Reader, base archive.Info, w io.Writer, bar *progress.Bar) (*made, error) {
-	passing := &counted{w: w, bar: bar}
+	passing := &counted.Writer{W: w, Told: bar.Add}
 	r, err := archive.OpenTar(io.TeeReader(bufio.NewReaderSize(body, 256<<10), passing))
 	if err != nil {
 		return nil, fmt.Errorf("the server's answer: %w", err)
@@ -190,22 +191,8 @@ func follow(body io.Reader, base archive.Info, w io.Writer, bar *progress.Bar) (
 			last = m.Name
 		}
 	}
-	done.Bytes = passing.n
+	done.Bytes = passing.N
 	return done, nil
-}
-
-// counted tells the bar of what is written.
-type counted struct {
-	w   io.Writer
-	bar *progress.Bar
-	n   int64
-}
-
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	c.bar.Add(int64(n))
-	return n, err
 }
 
 // tellMade sums up.

@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/counted"
 )
 
 // Writer writes the tar of an archive. It is used by one goroutine. What
 // anybody may take for an archive is there only after Close.
 type Writer struct {
 	tar  *tar.Writer
-	out  countingWriter
+	out  counted.Writer
 	mark string
 	next int64 // number of the next member
 }
@@ -23,7 +24,7 @@ type Writer struct {
 // NewWriter writes the head of an archive to w. It writes in pieces of 512
 // bytes and of what is given to Write: w should be buffered.
 func NewWriter(w io.Writer, info Info) (*Writer, error) {
-	a := &Writer{out: countingWriter{w: w}, mark: rand.Text()}
+	a := &Writer{out: counted.Writer{W: w}, mark: rand.Text()}
 	info.mark = a.mark
 	line, err := info.line()
 	if err != nil {
@@ -60,7 +61,7 @@ func (w *Writer) Member(m *Member) error {
 	if err := w.tar.Flush(); err != nil {
 		return fmt.Errorf("writing %q: %w", m.Name, err)
 	}
-	h, err := m.header(place{w.mark, w.out.n, w.next}.String())
+	h, err := m.header(place{w.mark, w.out.N, w.next}.String())
 	if err != nil {
 		return err
 	}
@@ -80,16 +81,4 @@ func (w *Writer) Close() error {
 		return fmt.Errorf("ending the archive: %w", err)
 	}
 	return nil
-}
-
-// countingWriter tells how much was written.
-type countingWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }

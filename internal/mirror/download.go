@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/counted"
 	"github.com/efs-project/efs/internal/ctxio"
 	"github.com/efs-project/efs/internal/stage"
 	"github.com/efs-project/efs/internal/treesync"
@@ -53,7 +54,7 @@ func (m *Mirror) download(ctx context.Context, a *treesync.Action, from *remote,
 	if !now.Digest.Known() { // else the client compares it
 		w = io.MultiWriter(f, h)
 	}
-	if _, err = io.Copy(&counted{w, m.o.Progress}, body); err == nil {
+	if _, err = io.Copy(&counted.Writer{W: w, Told: m.o.Progress}, body); err == nil {
 		err = m.stillThere(to, a)
 	}
 	if err != nil {
@@ -165,7 +166,7 @@ func (m *Mirror) fill(ctx context.Context, a *treesync.Action, from *remote, f *
 	if body.Entry.ETag != a.Source.Version {
 		return errSourceMoved
 	}
-	_, err = io.Copy(&counted{io.MultiWriter(f, h), m.o.Progress}, body)
+	_, err = io.Copy(&counted.Writer{W: io.MultiWriter(f, h), Told: m.o.Progress}, body)
 	return err
 }
 
@@ -183,16 +184,4 @@ func (m *Mirror) forgetAbsent(l *listings) {
 			m.dropPart(to, r.Part)
 		}
 	}
-}
-
-// counted reports what passes through.
-type counted struct {
-	io.Writer
-	progress func(int64)
-}
-
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.Writer.Write(p)
-	c.progress(int64(n))
-	return n, err
 }

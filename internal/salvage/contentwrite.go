@@ -4,6 +4,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/efs-project/efs/internal/counted"
 	"github.com/efs-project/efs/seal"
 )
 
@@ -24,16 +25,16 @@ func (c *content) writePart(w io.Writer, p *part) error {
 		_, err := w.Write(p.plain)
 		return err
 	case p.whole:
-		out := &counted{w: w}
+		out := &counted.Writer{W: w}
 		err := c.r.copyPart(out, p)
-		if out.err != nil || err == nil {
-			return out.err
+		if out.Err != nil || err == nil {
+			return out.Err
 		}
 		if c.why == nil {
 			c.why = err
 		}
-		c.lose(p.Offset+out.n, p.Offset+p.Length)
-		return zeros(w, p.Length-out.n)
+		c.lose(p.Offset+out.N, p.Offset+p.Length)
+		return zeros(w, p.Length-out.N)
 	case p.remains != nil:
 		return writeRemains(w, p)
 	}
@@ -87,22 +88,6 @@ func writeRemains(w io.Writer, p *part) error {
 	}
 	clear(buf[:cap(buf)])
 	return nil
-}
-
-// counted counts what a writer took, and remembers its error.
-type counted struct {
-	w   io.Writer
-	n   int64
-	err error
-}
-
-func (c *counted) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	if err != nil {
-		c.err = err
-	}
-	return n, err
 }
 
 var nothing [64 << 10]byte

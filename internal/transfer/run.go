@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/counted"
 	"github.com/efs-project/efs/internal/stage"
 )
 
@@ -266,18 +267,6 @@ func (r *run) fetch(ctx context.Context, from Place, w io.Writer) error {
 		return err
 	}
 	defer body.Close()
-	_, err = io.Copy(counted{w, r.progress}, body)
+	_, err = io.Copy(&counted.Writer{W: w, Told: r.progress}, body)
 	return err
-}
-
-// counted reports what passes through.
-type counted struct {
-	io.Writer
-	progress func(int64)
-}
-
-func (c counted) Write(p []byte) (int, error) {
-	n, err := c.Writer.Write(p)
-	c.progress(int64(n))
-	return n, err
 }
