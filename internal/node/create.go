@@ -10,6 +10,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
+	"github.com/efs-project/efs/internal/atomicfile"
 	"github.com/efs-project/efs/internal/blob/dir"
 	"github.com/efs-project/efs/internal/fsys"
 	"github.com/efs-project/efs/internal/index/bolt"
@@ -163,7 +164,7 @@ func (n *Node) buildDirectories(p places, progress func(string)) error {
 		}
 	}
 	for _, top := range p.tops() {
-		if err := errors.Join(syncDir(top), syncDir(filepath.Dir(top))); err != nil {
+		if err := errors.Join(atomicfile.SyncDir(top), atomicfile.SyncDir(filepath.Dir(top))); err != nil {
 			return err
 		}
 	}
@@ -174,19 +175,6 @@ func (n *Node) buildDirectories(p places, progress func(string)) error {
 func (n *Node) undo(rec fsRecord) error {
 	if err := n.erase(n.ctx, rec); err != nil {
 		return fmt.Errorf("removing what was begun of %s, to be tried again at the next start: %w", rec.Name, err)
-	}
-	return nil
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("syncing '%s': %w", path, err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("syncing '%s': %w", path, err)
 	}
 	return nil
 }

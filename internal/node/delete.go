@@ -7,6 +7,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/access"
+	"github.com/efs-project/efs/internal/atomicfile"
 )
 
 // DeleteFS destroys a file system: its keys first, so that nothing of it can
@@ -110,7 +111,7 @@ func (n *Node) removePlaces(ctx context.Context, rec fsRecord) error {
 		if err := removeTree(ctx, top); err != nil {
 			return err
 		}
-		if err := syncDir(filepath.Dir(top)); err != nil {
+		if err := atomicfile.SyncDir(filepath.Dir(top)); err != nil {
 			return err
 		}
 	}

@@ -116,7 +116,7 @@ func (n *Node) unpackKeys(box *starter.Box, from io.Reader, store string) error 
 		err = os.Rename(temp, store)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(store))
+		err = atomicfile.SyncDir(filepath.Dir(store))
 	}
 	if err == nil {
 		n.log.Warn("the key store is that of a backup: what was destroyed after it was made may be in it", "copy", c.ID, "made", c.Created)
@@ -154,5 +154,5 @@ func copySynced(to, from string) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(temp))
 	}
-	return syncDir(filepath.Dir(to))
+	return atomicfile.SyncDir(filepath.Dir(to))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/atomicfile"
 	"github.com/efs-project/efs/internal/blob/dir"
 	"github.com/efs-project/efs/internal/fsys"
 	"github.com/efs-project/efs/internal/index/bolt"
@@ -69,7 +70,7 @@ func (n *Node) RebuildIndex(ctx context.Context, name string, acceptRollback boo
 	if out.Aside != "" {
 		line(fmt.Sprintf("The old index is '%s' now", out.Aside))
 	}
-	if err := errors.Join(os.Rename(fresh, places.index), bolt.RemoveFiles(fresh), syncDir(filepath.Dir(fresh))); err != nil {
+	if err := errors.Join(os.Rename(fresh, places.index), bolt.RemoveFiles(fresh), atomicfile.SyncDir(filepath.Dir(fresh))); err != nil {
 		return out, fmt.Errorf("putting the new index of file system %s in its place: %w", name, err)
 	}
 	n.log.Warn("index made anew from the journal", "fs", name, "sequence", out.Sequence, "known", out.Known,
@@ -206,5 +207,5 @@ func (n *Node) moveAside(index string) (aside string, err error) {
 			aside = to
 		}
 	}
-	return aside, syncDir(filepath.Dir(index))
+	return aside, atomicfile.SyncDir(filepath.Dir(index))
 }

@@ -27,7 +27,7 @@ func markRestoring(p places, id efs.ID) error {
 func unmarkRestoring(p places) (err error) {
 	for _, top := range p.tops() {
 		if rerr := os.Remove(filepath.Join(top, restoringFile)); !errors.Is(rerr, os.ErrNotExist) {
-			err = errors.Join(err, rerr, syncDir(top))
+			err = errors.Join(err, rerr, atomicfile.SyncDir(top))
 		}
 	}
 	return err
@@ -48,7 +48,7 @@ func (n *Node) removeRestored(ctx context.Context, rec fsRecord) error {
 			err = n.removeEmpty(top, p)
 		}
 		if err == nil {
-			err = syncDir(filepath.Dir(top))
+			err = atomicfile.SyncDir(filepath.Dir(top))
 		}
 		if err != nil {
 			return err

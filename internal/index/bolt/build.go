@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/atomicfile"
 	"go.etcd.io/bbolt"
 )
 
@@ -139,7 +140,7 @@ func (b *Builder) Finish(head efs.Head) error {
 		err = b.file.Sync()
 	}
 	if err = errors.Join(err, b.db.Close()); err == nil {
-		err = syncDir(filepath.Dir(b.path))
+		err = atomicfile.SyncDir(filepath.Dir(b.path))
 	}
 	return b.failed(err)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/efs-project/efs/internal/atomicfile"
 	"go.etcd.io/bbolt"
 )
 
@@ -299,7 +300,7 @@ func (x *Index) switchTo(c *compaction) error {
 	x.gate.Unlock()
 	err = x.fault("switched")
 	if err == nil {
-		err = syncDir(filepath.Dir(x.log.path))
+		err = atomicfile.SyncDir(filepath.Dir(x.log.path))
 	}
 	if err == nil {
 		err = x.measure()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/efs-project/efs/internal/atomicfile"
 	"github.com/efs-project/efs/internal/fsync"
 )
 
@@ -116,7 +117,7 @@ func (w *wal) extend(i int, length int64) error {
 	if err != nil {
 		return errors.Join(err, f.Truncate(old))
 	}
-	if err := errors.Join(f.Sync(), syncDir(filepath.Dir(w.path))); err != nil {
+	if err := errors.Join(f.Sync(), atomicfile.SyncDir(filepath.Dir(w.path))); err != nil {
 		return fmt.Errorf("sync: %v", err) // not ErrNoSpace: a failed sync is final
 	}
 	w.length[i] = length

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/atomicfile"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
@@ -43,7 +44,7 @@ func Create(path string, fs efs.ID, sealer efs.HeadSealer, opts Options) (*Index
 	if err := os.Rename(fresh, path); err != nil {
 		return nil, fmt.Errorf("create index: %w", err)
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := atomicfile.SyncDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("create index: %w", err)
 	}
 	return Open(path, fs, sealer, opts)
@@ -333,13 +334,4 @@ func guard(fn func() error) (err error) {
 		}
 	}()
 	return fn()
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
