@@ -146,8 +146,13 @@ func (v *View) Close() (err error) {
 		close(v.end)
 		<-v.ended
 		err = v.at.Close()
-		if v.lost.Load() == nil && !v.alone {
-			err = errors.Join(err, v.release())
+		if v.alone {
+			return
+		}
+		// Also where the hold was lost: what this process keeps for the view must
+		// not outlive it. That its mark cannot be dropped then is no news.
+		if rerr := v.release(); v.lost.Load() == nil {
+			err = errors.Join(err, rerr)
 		}
 	})
 	return err

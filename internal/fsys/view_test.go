@@ -273,3 +273,25 @@ func TestAViewOutlivesItsMark(t *testing.T) {
 	}
 	e.clean()
 }
+
+// A hold that could not be renewed, as on a full volume, ends with its view: what
+// was deleted meanwhile is what makes room.
+func TestAViewThatLostItsHoldKeepsNothingWhenItIsClosed(t *testing.T) {
+	e := newEnv(t)
+	e.put("large", data(1, blobSize))
+	v := e.view()
+	v.lose(fmt.Errorf("as the test wants it: %w", efs.ErrNoSpace))
+	e.check(e.Remove(ctx, "large", RemoveOptions{}))
+	e.check(v.Close())
+	for end := time.Now().Add(10 * time.Second); len(e.blobs()) > 0 && time.Now().Before(end); {
+		e.idle()
+	}
+	if n := len(e.blobs()); n != 0 {
+		t.Errorf("%d blobs are left", n)
+	}
+	marks, err := e.o.Index.Marks(ctx)
+	e.check(err)
+	if len(marks) != 0 {
+		t.Errorf("marks %v are left", marks)
+	}
+}
