@@ -154,7 +154,7 @@ func (c *checkpointReader) read() error {
 				c.lost("it was cut off at byte %d", c.s.at)
 			}
 			return c.nothing()
-		case errors.Is(err, errTorn), errors.Is(err, errAltered):
+		case isLoss(err):
 			from := c.s.at
 			ok, err := c.s.resync()
 			if err != nil {
@@ -250,7 +250,7 @@ func (s *streamReader) resync() (ok bool, err error) {
 			return err == nil, err
 		}
 		s.counter, s.at = was, start
-		if !errors.Is(err, errTorn) && !errors.Is(err, errAltered) && !errors.Is(err, io.EOF) {
+		if !isLoss(err) && !errors.Is(err, io.EOF) {
 			return false, err
 		}
 		from = at + 1
@@ -267,7 +267,7 @@ func findChunk(src io.ReadSeeker, from int64, counter uint64) (at int64, number 
 	buf := make([]byte, 64*blockLen)
 	for {
 		n, err := io.ReadFull(src, buf)
-		if err != nil && !isEnd(err) {
+		if err != nil && !isEnd(err) && !isLoss(err) {
 			return -1, 0, err
 		}
 		for i := 0; i+chunkHeaderLen <= n; i += blockLen {
@@ -276,9 +276,16 @@ func findChunk(src io.ReadSeeker, from int64, counter uint64) (at int64, number 
 				return at + int64(i), number, nil
 			}
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+			at += int64(n)
+		case isLoss(err): // the block that cannot be read is passed by
+			at += int64(n)&^(blockLen-1) + blockLen
+			if _, err := src.Seek(at, io.SeekStart); err != nil {
+				return -1, 0, err
+			}
+		default:
 			return -1, 0, nil
 		}
-		at += int64(n)
 	}
 }

@@ -92,7 +92,8 @@ type Keeper struct {
 	since   time.Time // when that began
 	logs    int       // with what follows the newest checkpoint
 	logged  int64     // bytes in them
-	base    int64     // length of the newest checkpoint
+	first   uint64    // number of the newest checkpoint, or of the log that needs none
+	base    int64     // length of the newest checkpoint; 0: there is none
 	based   time.Time // when it was made
 	dirty   bool      // something was committed since
 	failed  time.Time // the last failure; zero: none, or tried again
@@ -192,7 +193,7 @@ func (k *Keeper) resume(head efs.Head) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	k.base, k.based = newest.size, info.ModTime()
+	k.first, k.base, k.based = newest.number, newest.size, info.ModTime()
 	for _, f := range logs {
 		if f.number >= newest.number {
 			k.logs++
@@ -232,6 +233,7 @@ func (k *Keeper) run() {
 		case <-k.tap.full:
 		case <-timer.C:
 		case <-idle.C:
+			k.look()
 		case <-k.renew:
 			k.miss(time.Time{})
 		case m := <-k.making:
@@ -396,16 +398,7 @@ func (k *Keeper) Close() error {
 		k.made(<-k.making)
 	}
 	k.drain()
-	l := k.current
-	if l == nil {
-		return nil
-	}
-	k.current = nil
-	if k.broken {
-		// Not ended in order: the next start is to know that it leads nowhere.
-		return l.f.Close()
-	}
-	if err := l.end(); err != nil {
+	if err := k.endLog(); err != nil {
 		return fmt.Errorf("ending the journal's log: %w", err)
 	}
 	return nil

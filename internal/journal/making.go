@@ -83,12 +83,13 @@ func (k *Keeper) estimate() int64 {
 
 // turn begins the log that a checkpoint goes with, and ends the one before.
 func (k *Keeper) turn() error {
-	if l := k.current; l != nil {
-		k.current = nil
-		if err := l.end(); err != nil {
-			k.miss(time.Time{})
-			return err
-		}
+	if err := k.endLog(); err != nil {
+		k.miss(time.Time{})
+		return err
+	}
+	if err := k.renumber(); err != nil {
+		k.miss(time.Time{})
+		return err
 	}
 	if k.gap {
 		k.at = k.tap.resume()
@@ -99,6 +100,31 @@ func (k *Keeper) turn() error {
 	}
 	k.gap = false
 	return nil
+}
+
+// endLog ends the log that is being written: in order, if the journal leads to
+// it. Else the next start is to know that it leads nowhere.
+func (k *Keeper) endLog() error {
+	l := k.current
+	k.current = nil
+	switch {
+	case l == nil:
+		return nil
+	case k.broken:
+		return l.f.Close()
+	}
+	return l.end()
+}
+
+// renumber sees to it that the next files come after all that are there, also
+// after those that could not be seen at the start or were put there since: the
+// newest checkpoint is the one that counts.
+func (k *Keeper) renumber() error {
+	files, err := list(k.o.Dir)
+	if err == nil && len(files) > 0 {
+		k.next = max(k.next, files[len(files)-1].number+1)
+	}
+	return err
 }
 
 // checkpoint writes checkpoint number, of an index that is at from or later,
@@ -143,7 +169,7 @@ func (k *Keeper) made(m made) {
 		}
 		return
 	}
-	k.base, k.based, k.dirty = m.size, k.o.Clock(), k.at.Revision > m.head.Revision
+	k.first, k.base, k.based, k.dirty = m.number, m.size, k.o.Clock(), k.at.Revision > m.head.Revision
 	k.logs, k.logged = 1, 0
 	k.broken = k.gap // commits were missed again meanwhile
 	k.tell(func(s *Status) {

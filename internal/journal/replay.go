@@ -185,7 +185,7 @@ func (r *replayer) log(f file, last bool) (why string, err error) {
 	switch {
 	case errors.Is(err, efs.ErrDamaged) && last && f.size < blockLen:
 		return "", nil // its writer was stopped before it wrote anything
-	case errors.Is(err, efs.ErrDamaged):
+	case errors.Is(err, efs.ErrDamaged), isLoss(err):
 		return "it does not open", nil
 	case err != nil:
 		return "", err
@@ -202,7 +202,7 @@ func (r *replayer) log(f file, last bool) (why string, err error) {
 			return "", nil
 		case errors.Is(err, errTorn):
 			return fmt.Sprintf("the last %d bytes are part of what was being written", f.size-s.at), nil
-		case errors.Is(err, errAltered):
+		case isLoss(err):
 			return fmt.Sprintf("what lies behind byte %d does not open", s.at), nil
 		case err != nil:
 			return "", err

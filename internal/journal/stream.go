@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 	"unsafe"
 
 	"github.com/efs-project/efs"
@@ -165,6 +166,12 @@ var errTorn = errors.New("ends within a chunk")
 
 // errAltered is a chunk that does not open.
 var errAltered = fmt.Errorf("%w: a chunk does not open", efs.ErrDamaged)
+
+// isLoss reports whether an error is about what a part of a file holds: that it
+// ends within a chunk, was altered, or that the disk does not give it back.
+func isLoss(err error) bool {
+	return errors.Is(err, errTorn) || errors.Is(err, errAltered) || errors.Is(err, syscall.EIO)
+}
 
 // streamReader opens the chunks of a file.
 type streamReader struct {
