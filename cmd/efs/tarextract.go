@@ -131,7 +131,11 @@ func (l localTarget) Close() error {
 	if n := l.WithoutMetadata(); n > 0 {
 		fmt.Fprintf(l.notes, "efs: content type and metadata of %d members were not kept: the file system takes no such extended attributes\n", n)
 	}
-	return l.Dir.Close()
+	err := l.Dir.Close()
+	if n, why := l.Unset(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("permissions or times of %d members, which are there, were not set: %w", n, why))
+	}
+	return err
 }
 
 // all restores every member. Those that fail are told of, and the others go on;

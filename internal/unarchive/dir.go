@@ -3,11 +3,8 @@
 package unarchive
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -36,6 +33,8 @@ type Dir struct {
 	noClobber bool
 	open      []entered // the directories above the last member
 	plain     int       // members whose metadata could not be kept
+	unset     int       // members whose permissions or times could not be set
+	why       error     // of the first of them
 }
 
 // entered is a directory that still receives members; its times and mode are
@@ -43,7 +42,8 @@ type Dir struct {
 type entered struct {
 	name   string
 	member archive.Member
-	fresh  bool // it was not there before
+	fresh  bool        // it was not there before
+	was    fs.FileMode // what it had otherwise
 }
 
 // New receives members below dir, which is there. With noClobber what is there
@@ -60,15 +60,29 @@ func New(dir string, noClobber bool) (*Dir, error) {
 // kept, because the file system takes no extended attributes.
 func (d *Dir) WithoutMetadata() int { return d.plain }
 
+// Unset tells of how many members permissions or times were not set, because
+// the system did not allow it, and why not of the first. They are there all the
+// same.
+func (d *Dir) Unset() (n int, why error) { return d.unset, d.why }
+
 // Put receives a member; of a file, r delivers the contents. Errors are those of
 // this member; the next ones can be received. ErrKept: with noClobber
 // something was there. archive.ErrDamaged: the contents have another digest.
 func (d *Dir) Put(m *archive.Member, r io.Reader) error {
+	return d.Write(m, func(w io.Writer) error {
+		_, err := io.Copy(w, r)
+		return err
+	})
+}
+
+// Write is Put; of a file, write writes the contents (nil: it is empty).
+func (d *Dir) Write(m *archive.Member, write func(io.Writer) error) error {
 	name, err := filepath.Localize(m.OutName())
 	if err != nil {
 		return fmt.Errorf("%q cannot be a name on this machine", m.Name)
 	}
-	if err := d.leave(m.Name); err != nil {
+	d.leave(m.Name)
+	if err := d.above(m); err != nil {
 		return err
 	}
 	switch m.Kind {
@@ -77,70 +91,49 @@ func (d *Dir) Put(m *archive.Member, r io.Reader) error {
 	case efs.KindSymlink:
 		return d.link(name, m)
 	}
-	return d.file(name, m, r)
-}
-
-// Remove removes a path with all below it; "." everything. Removing what is not
-// there is no error, nor is what lies behind a link: that is something else.
-func (d *Dir) Remove(p string) error {
-	if p != "." {
-		name, err := filepath.Localize(p)
-		if err != nil {
-			return nil // it cannot be there
-		}
-		for up := filepath.Dir(name); up != "."; up = filepath.Dir(up) {
-			if fi, err := d.root.Lstat(up); err != nil || !fi.IsDir() {
-				return nil
-			}
-		}
-		return d.root.RemoveAll(name)
-	}
-	all, err := fs.ReadDir(d.root.FS(), ".")
-	if err != nil {
-		return err
-	}
-	for _, e := range all {
-		if err := d.root.RemoveAll(e.Name()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.file(name, m, write)
 }
 
 // Close finishes the directories and makes everything durable.
 func (d *Dir) Close() error {
-	err := d.leave("")
-	return errors.Join(err, syncAll(d.root), d.root.Close())
+	d.leave("")
+	return errors.Join(syncAll(d.root), d.root.Close())
 }
 
 // leave finishes the directories that the next member is not in.
-func (d *Dir) leave(next string) error {
-	var failed error
+func (d *Dir) leave(next string) {
 	for n := len(d.open) - 1; n >= 0 && !strings.HasPrefix(next, d.open[n].member.Name+"/"); n-- {
-		e := d.open[n]
+		d.set(d.finish(&d.open[n]))
 		d.open = d.open[:n]
-		if err := d.finish(e.name, &e.member, e.fresh); err != nil && failed == nil {
-			failed = err
-		}
 	}
-	return failed
+}
+
+// set takes note of an error of setting permissions or times. It is none of
+// what is there already, still less of the member that comes next.
+func (d *Dir) set(err error) {
+	if err == nil {
+		return
+	}
+	if d.unset++; d.why == nil {
+		d.why = err
+	}
 }
 
 // finish gives a directory its mode and times.
-func (d *Dir) finish(name string, m *archive.Member, fresh bool) error {
-	switch {
-	case !fresh && d.noClobber:
+func (d *Dir) finish(e *entered) error {
+	if !e.fresh && d.noClobber {
 		return nil
-	case m.Mode != 0:
-		if err := d.root.Chmod(name, fileMode(m.Mode, 0o7777)); err != nil {
-			return err
-		}
-	case fresh: // it was closed to others while it was filled
-		if err := d.root.Chmod(name, 0o777&^stage.Umask()); err != nil {
-			return err
-		}
 	}
-	return d.root.Chtimes(name, m.Modified, m.Modified)
+	err := d.root.Chtimes(e.name, e.member.Modified, e.member.Modified)
+	switch {
+	case e.member.Mode != 0:
+		err = errors.Join(err, d.root.Chmod(e.name, fileMode(e.member.Mode, 0o7777)))
+	case e.fresh: // it was closed to others while it was filled
+		err = errors.Join(err, d.root.Chmod(e.name, 0o777&^stage.Umask()))
+	case e.was&0o700 != 0o700: // enter opened it
+		err = errors.Join(err, d.root.Chmod(e.name, e.was))
+	}
+	return err
 }
 
 // enter makes a directory, or goes into one that is there. A link in its place
@@ -149,6 +142,9 @@ func (d *Dir) enter(name string, m *archive.Member) error {
 	fi, err := d.root.Lstat(name)
 	switch {
 	case err == nil && fi.IsDir():
+		if !d.noClobber && fi.Mode().Perm()&0o700 != 0o700 { // to be filled, until it is finished
+			d.set(d.root.Chmod(name, fi.Mode()|0o700))
+		}
 	case err == nil && d.noClobber:
 		return ErrKept
 	case err == nil:
@@ -162,8 +158,12 @@ func (d *Dir) enter(name string, m *archive.Member) error {
 		}
 		fi = nil
 	}
-	d.open = append(d.open, entered{name, *m, fi == nil})
-	if fi == nil || !d.noClobber {
+	e := entered{name: name, member: *m, fresh: fi == nil}
+	if fi != nil {
+		e.was = fi.Mode()
+	}
+	d.open = append(d.open, e)
+	if e.fresh || !d.noClobber {
 		return d.describe(name, m)
 	}
 	return nil
@@ -195,14 +195,17 @@ func (d *Dir) attributes(f *os.File, m *archive.Member) error {
 	return err
 }
 
-// place makes sure that something may come to be at name. Nothing is written
-// below what is no directory of the archive's.
-func (d *Dir) place(name string, m *archive.Member) error {
+// above makes sure that the directory is there that a member is in. Nothing is
+// written below what is no directory of the archive's.
+func (d *Dir) above(m *archive.Member) error {
 	if dir := path.Dir(m.Name); dir != "." && (len(d.open) == 0 || d.open[len(d.open)-1].member.Name != dir) {
-		if err := d.way(dir); err != nil {
-			return err
-		}
+		return d.way(dir)
 	}
+	return nil
+}
+
+// place makes sure that something may come to be at name.
+func (d *Dir) place(name string, m *archive.Member) error {
 	fi, err := d.root.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -246,73 +249,10 @@ func (d *Dir) link(name string, m *archive.Member) error {
 	if err := d.root.Symlink(m.Target, temp); err != nil {
 		return err
 	}
-	err := linkTime(d.root, temp, m.Modified)
-	if err == nil {
-		err = d.root.Rename(temp, name)
-	}
+	d.set(linkTime(d.root, temp, m.Modified))
+	err := d.root.Rename(temp, name)
 	if err != nil {
 		_ = d.root.Remove(temp) // its name tells what it is
 	}
 	return err
-}
-
-// file receives a file under a temporary name, and gives it its own when it is
-// whole.
-func (d *Dir) file(name string, m *archive.Member, r io.Reader) error {
-	if err := d.place(name, m); err != nil {
-		return err
-	}
-	temp := filepath.Join(filepath.Dir(name), stage.TemporaryName())
-	f, err := d.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	err = d.fill(f, m, r)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = d.root.Chtimes(temp, m.Modified, m.Modified)
-	}
-	if err == nil {
-		err = d.root.Rename(temp, name)
-	}
-	if err != nil {
-		_ = d.root.Remove(temp) // its name tells what it is
-	}
-	return err
-}
-
-func (d *Dir) fill(f *os.File, m *archive.Member, r io.Reader) error {
-	var sum hash.Hash
-	out := io.Writer(f)
-	if m.SHA256 != "" && len(m.Lost) == 0 {
-		sum = sha256.New()
-		out = io.MultiWriter(f, sum)
-	}
-	n, err := io.Copy(out, r)
-	switch {
-	case err != nil:
-		return err
-	case n != m.Size:
-		return fmt.Errorf("%w: %q has %d bytes of %d", archive.ErrDamaged, m.Name, n, m.Size)
-	case sum != nil && hex.EncodeToString(sum.Sum(nil)) != m.SHA256:
-		return fmt.Errorf("%w: the contents of %q do not have the digest that it tells", archive.ErrDamaged, m.Name)
-	}
-	mode := 0o666 &^ stage.Umask()
-	if m.Mode != 0 {
-		mode = fileMode(m.Mode, 0o777) // a file gives nobody another's rights
-	}
-	if err := d.attributes(f, m); err != nil { // while the file may be written
-		return err
-	}
-	return f.Chmod(mode)
-}
-
-// fileMode converts permission bits.
-func fileMode(mode, mask uint32) fs.FileMode {
-	m := fs.FileMode(mode & mask & 0o777)
-	for bit, set := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if mode&mask&bit != 0 {
-			m |= set
-		}
-	}
-	return m
 }
