@@ -48,6 +48,7 @@ func (o *options) archive(cmd *cobra.Command, name string) (err error) {
 	if err = out.finish(err); err != nil {
 		return o.explain(name, err)
 	}
+	out.bare(cmd.ErrOrStderr())
 	if err := o.writeReport(rep); err != nil {
 		return err
 	}

@@ -68,6 +68,21 @@ func (w *output) finish(err error) error {
 	return os.Rename(w.path+".part", w.path)
 }
 
+// bare says what of a directory's files the file system there did not keep.
+func (w *output) bare(to io.Writer) {
+	dir, ok := w.Sink.(*salvage.DirSink)
+	if !ok {
+		return
+	}
+	metadata, unset, why := dir.Bare()
+	if metadata > 0 {
+		fmt.Fprintf(to, "efs-recover: content type and metadata of %d were not kept: the file system takes no such extended attributes\n", metadata)
+	}
+	if unset > 0 {
+		fmt.Fprintf(to, "efs-recover: permissions or times of %d were not set: %s\n", unset, printable(why.Error()))
+	}
+}
+
 // lister is a Sink that prints a line for each member.
 type lister struct{ out io.Writer }
 

@@ -47,6 +47,7 @@ func (o *options) volume(cmd *cobra.Command) (err error) {
 	if err = out.finish(err); err != nil {
 		return err
 	}
+	out.bare(cmd.ErrOrStderr())
 	if err := o.writeReport(rep); err != nil {
 		return err
 	}

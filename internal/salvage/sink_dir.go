@@ -6,10 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
+	"syscall"
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/archive"
+	"github.com/efs-project/efs/internal/unarchive"
 )
 
 // DirSink writes files below a directory that is new or empty. Nothing is
@@ -17,8 +18,7 @@ import (
 type DirSink struct {
 	Path string
 
-	root *os.Root
-	dirs []*archive.Member // whose times and modes are set at the end
+	dir *unarchive.Dir
 }
 
 // Begin makes the directory.
@@ -33,74 +33,55 @@ func (s *DirSink) Begin(archive.Info) error {
 	if len(have) > 0 {
 		return fmt.Errorf("%w: '%s' is not empty: name a directory that is, or that does not exist", efs.ErrExists, s.Path)
 	}
-	s.root, err = os.OpenRoot(s.Path)
+	// Nothing replaces what came out before it, where names that differ are one
+	// to the file system.
+	s.dir, err = unarchive.New(s.Path, true)
 	return err
 }
 
+// errThere is the error of a member whose name another one has.
+var errThere = errors.New("something else has its name there; to some file systems capitals and small letters are the same")
+
 // Member writes a member. What the system does not take under its name, or
-// twice, is a MemberError; a full disk is not.
+// twice, is a MemberError; a full disk is not, nor is what write fails with.
 func (s *DirSink) Member(m *archive.Member, write func(io.Writer) error) error {
-	var err error
-	switch m.Kind {
-	case efs.KindDir:
-		if err = s.root.Mkdir(m.Name, 0o700); err == nil {
-			s.dirs = append(s.dirs, &archive.Member{Name: m.Name, Kind: m.Kind, Mode: m.Mode, Modified: m.Modified})
+	named := *m
+	named.Lost = nil // its name tells already
+	var broken error
+	from := func(w io.Writer) error {
+		if write != nil {
+			broken = write(w)
 		}
-	case efs.KindSymlink:
-		err = s.root.Symlink(m.Target, m.Name)
-	default:
-		return s.file(m, write)
+		return broken
 	}
-	if err != nil {
-		return &MemberError{err}
+	err := s.dir.Write(&named, from)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unarchive.ErrKept):
+		return &MemberError{errThere}
+	case broken != nil, errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO):
+		return fmt.Errorf("writing %q: %w", m.Name, err)
 	}
-	return nil
+	return &MemberError{err}
 }
 
-func (s *DirSink) file(m *archive.Member, write func(io.Writer) error) error {
-	f, err := s.root.OpenFile(m.Name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return &MemberError{err}
+// Bare tells of how many members content type and metadata were not kept, as
+// the file system takes no extended attributes, and of how many permissions or
+// times were not, and why not of the first of these.
+func (s *DirSink) Bare() (metadata, unset int, why error) {
+	if s.dir == nil {
+		return 0, 0, nil
 	}
-	if write != nil {
-		err = write(f)
-	}
-	if err == nil && m.Mode != 0 {
-		err = f.Chmod(fs.FileMode(m.Mode & 0o777))
-	} else if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		// A part of a file is not to stand under the name of the whole.
-		return fmt.Errorf("writing %q: %w", m.Name, errors.Join(err, s.root.Remove(m.Name)))
-	}
-	return s.times(m)
-}
-
-// times sets the time of change; that it cannot be set is none of the file.
-func (s *DirSink) times(m *archive.Member) error {
-	_ = s.root.Chtimes(m.Name, time.Now(), m.Modified)
-	return nil
+	unset, why = s.dir.Unset()
+	return s.dir.WithoutMetadata(), unset, why
 }
 
 // Close sets what writing into directories would have changed, and makes
 // everything durable.
 func (s *DirSink) Close() error {
-	if s.root == nil {
+	if s.dir == nil {
 		return nil
 	}
-	for i := len(s.dirs) - 1; i >= 0; i-- {
-		m := s.dirs[i]
-		mode := fs.FileMode(0o755)
-		if m.Mode != 0 {
-			mode = fs.FileMode(m.Mode & 0o777)
-		}
-		if err := s.root.Chmod(m.Name, mode); err != nil {
-			return err
-		}
-		if err := s.times(m); err != nil {
-			return err
-		}
-	}
-	return errors.Join(s.root.Close(), syncTree(s.Path))
+	return s.dir.Close()
 }
