@@ -382,7 +382,10 @@ type Delta struct {
 }
 
 // Usage is what an account has in use.
-type Usage struct{ Bytes, Files int64 }
+type Usage struct {
+	Bytes int64 `json:"bytes" cbor:"Bytes"`
+	Files int64 `json:"files" cbor:"Files"`
+}
 
 // Txn is all or nothing: if every check holds and no bound is passed, every
 // part of it is committed together, durably, before Commit returns.

@@ -78,7 +78,8 @@ func conclude(cmd *cobra.Command, r salvage.Report) error {
 	say := func(format string, args ...any) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "efs-recover: "+format+"\n", args...)
 	}
-	say("%d files, %d directories, %d symbolic links, %d bytes", r.Files, r.Directories, r.Symlinks, r.Bytes)
+	say("%s, %s, %s, %d bytes", count(r.Files, "file", "files"), count(r.Directories, "directory", "directories"),
+		count(r.Symlinks, "symbolic link", "symbolic links"), r.Bytes)
 	if r.Recovered > 0 {
 		say("%d of the files are known by their contents alone: they are below recovered/", r.Recovered)
 	}
@@ -90,4 +91,12 @@ func conclude(cmd *cobra.Command, r salvage.Report) error {
 		return errMissing
 	}
 	return nil
+}
+
+// count writes a number with what there is so many of.
+func count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -179,7 +179,11 @@ func (d *syncDocument) summary() string {
 	add(d.Copied, "copied")
 	add(d.Replaced, "replaced")
 	add(d.Attributes, "with new attributes")
-	add(d.Directories, "directories made")
+	if d.Directories == 1 {
+		add(1, "directory made")
+	} else {
+		add(d.Directories, "directories made")
+	}
 	add(d.Deleted, "deleted")
 	add(d.Removed, "removed at the source")
 	add(d.Unchanged, "unchanged")

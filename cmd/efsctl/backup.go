@@ -83,10 +83,10 @@ func (c *ctl) backup(cmd *cobra.Command, r admin.BackupRequest) error {
 }
 
 func printBackup(cmd *cobra.Command, b node.BackupResult) {
-	printLine(cmd, fmt.Sprintf("Backup %s of file system %s: %d files, %s, as of change %d.", b.Name, b.FSName, b.Files, bytesText(b.Bytes), b.Sequence))
-	printLine(cmd, fmt.Sprintf("%d contents, %d of them (%s) copied now; index of %s.", b.Contents, b.Copied, bytesText(b.CopiedBytes), bytesText(b.IndexBytes)))
+	printLine(cmd, fmt.Sprintf("Backup %s of file system %s: %s, %s, as of change %d.", b.Name, b.FSName, plural(b.Files, "file", "files"), bytesText(b.Bytes), b.Sequence))
+	printLine(cmd, fmt.Sprintf("%s, %d of them (%s) copied now; index of %s.", plural(b.Contents, "content", "contents"), b.Copied, bytesText(b.CopiedBytes), bytesText(b.IndexBytes)))
 	if p := b.Pruned; p != nil {
-		printLine(cmd, fmt.Sprintf("%d older backups removed, with %d contents (%s).", len(p.Backups), p.Contents, bytesText(p.Bytes)))
+		printLine(cmd, fmt.Sprintf("%s removed, with %s (%s).", plural(len(p.Backups), "older backup", "older backups"), plural(p.Contents, "content", "contents"), bytesText(p.Bytes)))
 	}
 }
 
@@ -177,7 +177,7 @@ func printRestored(cmd *cobra.Command, r node.RestoreResult) {
 	if len(r.Problems) > 0 {
 		how = "the rest is there"
 	}
-	printLine(cmd, fmt.Sprintf("File system %s is restored as of change %d: %d files, %s; %s.", r.FSName, r.Sequence, r.Files, bytesText(r.Bytes), how))
+	printLine(cmd, fmt.Sprintf("File system %s is restored as of change %d: %s, %s; %s.", r.FSName, r.Sequence, plural(r.Files, "file", "files"), bytesText(r.Bytes), how))
 }
 
 func (c *ctl) drillCommand() *cobra.Command {
@@ -224,8 +224,9 @@ func printDrill(cmd *cobra.Command, r node.DrillReport) {
 	for _, d := range r.Differences {
 		printLine(cmd, d.Path+": "+d.What)
 	}
-	printLine(cmd, fmt.Sprintf("Drill of file system %s, backup %s, change %d: %d files, %s, %d symbolic links, %d directories, in %.1f s; %d entries compared with those in service.",
-		r.FS, r.Backup, r.Sequence, r.Files, bytesText(r.Bytes), r.Symlinks, r.Directories, r.Seconds, r.Compared))
+	printLine(cmd, fmt.Sprintf("Drill of file system %s, backup %s, change %d: %s, %s, %s, %s, in %.1f s; %s compared with those in service.",
+		r.FS, r.Backup, r.Sequence, plural(r.Files, "file", "files"), bytesText(r.Bytes), plural(r.Symlinks, "symbolic link", "symbolic links"),
+		plural(r.Directories, "directory", "directories"), r.Seconds, plural(r.Compared, "entry", "entries")))
 	if len(r.Differences)+int(r.Lost) == 0 {
 		printLine(cmd, "No differences.")
 	}

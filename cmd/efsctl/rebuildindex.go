@@ -58,8 +58,8 @@ func printRebuilt(cmd *cobra.Command, fs string, r node.RebuildResult) {
 	printPaths(cmd, "removed, as their contents were deleted or replaced later:", r.Gone, r.GoneFiles)
 	printPaths(cmd, "uploads in parts that were open; one that was completed later has to be completed again, until it expires:", r.Uploads, int64(len(r.Uploads)))
 	printPaths(cmd, "contents that do not open, or have no place, and stay where they are:", r.Unopened, int64(len(r.Unopened)))
-	printLine(cmd, fmt.Sprintf("File system %s is served as of change %d: %d files, %s. Its changes go on from %d.",
-		fs, r.Sequence, r.Files+r.RecoveredFiles-r.GoneFiles, bytesText(r.Bytes), r.GoesOn))
+	printLine(cmd, fmt.Sprintf("File system %s is served as of change %d: %s, %s. Its changes go on from %d.",
+		fs, r.Sequence, plural(r.Files+r.RecoveredFiles-r.GoneFiles, "file", "files"), bytesText(r.Bytes), r.GoesOn))
 }
 
 // printPaths lists the first of n paths.

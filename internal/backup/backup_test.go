@@ -17,6 +17,7 @@ import (
 	"github.com/efs-project/efs/internal/index/bolt"
 	"github.com/efs-project/efs/internal/index/indextest"
 	"github.com/efs-project/efs/internal/journal"
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -274,6 +275,18 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 	if _, err := Create(w.dir, About{FS: efs.NewID(), Name: "other"}); !errors.Is(err, efs.ErrConflict) {
 		t.Errorf("another file system's: %v", err)
 	}
+	begun := filepath.Join(t.TempDir(), "begun")
+	w.check(os.Mkdir(begun, 0o700))
+	lock, err := os.Create(filepath.Join(begun, "lock"))
+	w.check(err)
+	defer lock.Close()
+	w.check(unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	if _, err := Create(begun, About{FS: indextest.FS, Name: "test"}); !errors.Is(err, efs.ErrUnavailable) {
+		t.Errorf("one that somebody else begins: %v", err)
+	}
+	if names, err := os.ReadDir(begun); err != nil || len(names) != 1 {
+		t.Errorf("and something was made there: %v, %v", names, err)
+	}
 	used := t.TempDir()
 	w.check(os.WriteFile(filepath.Join(used, "file"), nil, 0o600))
 	if _, err := Create(used, About{FS: indextest.FS, Name: "test"}); !errors.Is(err, efs.ErrExists) {
@@ -286,7 +299,7 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		t.Errorf("a relative path: %v", err)
 	}
 	rewrite(t, filepath.Join(w.dir, backupsDir, m.Name+".json"), `"format": 1`, `"format": 2`)
-	r, err := Open(w.dir)
+	r, err = Open(w.dir)
 	w.check(err)
 	if _, err := r.List(); !errors.Is(err, efs.ErrUnsupported) {
 		t.Errorf("a manifest of a later format: %v", err)
@@ -383,7 +396,7 @@ func TestExamples(t *testing.T) {
 		}
 		w.whole(r, all[0], 2)
 		w.whole(r, all[1], 2)
-		if s := fmt.Sprint(all[1].Sequence, all[1].Copied, all[1].Bytes); s != "3 1 77" {
+		if s := fmt.Sprint(all[1].Sequence, all[1].Copied, all[1].Bytes, all[1].Usage[indextest.FS]); s != "3 1 77 {77 2}" {
 			t.Errorf("%s: %s", version, s)
 		}
 		if err := r.Close(); err != nil {

@@ -117,6 +117,11 @@ func open(path string, want *About) (r *Repository, err error) {
 		if err := r.prepare(); err != nil {
 			return r, err
 		}
+		// Before anything is made: of two at once, for two file systems perhaps,
+		// the second would make it another's under the first.
+		if err := r.takeLock(want); err != nil {
+			return r, err
+		}
 	}
 	switch r.about, err = readAbout(r.path(aboutFile)); {
 	case errors.Is(err, os.ErrNotExist) && want != nil:
@@ -129,8 +134,10 @@ func open(path string, want *About) (r *Repository, err error) {
 	if err != nil {
 		return r, err
 	}
-	if err := r.takeLock(want); err != nil {
-		return r, err
+	if want == nil {
+		if err := r.takeLock(want); err != nil {
+			return r, err
+		}
 	}
 	r.blobs, err = dir.Open(r.path(contentsDir), dir.Options{})
 	return r, err

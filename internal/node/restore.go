@@ -146,6 +146,7 @@ func (n *Node) rebuild(ctx context.Context, rec fsRecord, keys *keyring.Keys, re
 		return nil, errors.Join(err, f.close())
 	}
 	out.Verified = verify
+	out.Files, out.Bytes = report.Files, report.Bytes // without what was forgotten since
 	out.Problems = []fsys.Problem{}
 	for _, p := range report.Problems {
 		if !p.Repaired {
