@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/efs-project/efs/internal/config"
+	"github.com/efs-project/efs/internal/bytesize"
 	"github.com/efs-project/efs/internal/connect"
 )
 
@@ -83,7 +83,7 @@ func (r *result) errors() (n int64) {
 // print writes the result for people.
 func (r *result) print(w io.Writer, o connect.Options) error {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s %s, %d clients, %s on %s (%s@%s at %s)\n", r.Mode, config.Size(r.Size), r.Clients,
+	fmt.Fprintf(&s, "%s %s, %d clients, %s on %s (%s@%s at %s)\n", r.Mode, bytesize.Size(r.Size), r.Clients,
 		time.Duration(r.Seconds*1e9).Round(100*time.Millisecond), r.Remote, o.User, o.FS, o.URL)
 	for _, k := range []struct {
 		name string

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/efs-project/efs/client"
-	"github.com/efs-project/efs/internal/config"
+	"github.com/efs-project/efs/internal/bytesize"
 	"github.com/efs-project/efs/internal/connect"
 	"github.com/efs-project/efs/internal/remotes"
 	"github.com/efs-project/efs/internal/version"
@@ -104,7 +104,7 @@ const maxClients = 256
 
 // check finds out what cannot be meant before anything is done.
 func (s *settings) check() error {
-	var size config.Size
+	var size bytesize.Size
 	if err := size.UnmarshalText([]byte(s.sizeText)); err != nil {
 		return fmt.Errorf("--size: %w", err)
 	}

@@ -34,7 +34,7 @@ func (r *release) contents(t target, bin, manual string) ([]file, error) {
 		{"docs", "docs", 0o644, ending(".md", ".svg")},
 		{"api", "api", 0o644, ending(".yaml")},
 		{"contrib", "contrib", 0o755, ending(".py")},
-		{"deploy", "deploy", 0o644, func(string) bool { return t.os == "linux" }},
+		{"deploy", "deploy", 0o644, func(name string) bool { return t.os == "linux" && deployed(name) }},
 	}
 	for _, tree := range trees {
 		err := filepath.WalkDir(tree.from, func(p string, d fs.DirEntry, err error) error {
@@ -60,6 +60,13 @@ func (r *release) contents(t target, bin, manual string) ([]file, error) {
 // ending keeps files by how their names end.
 func ending(with ...string) func(string) bool {
 	return func(name string) bool { return slices.Contains(with, path.Ext(name)) }
+}
+
+// deployed keeps what belongs to deploy/ and nothing else that lies there: a
+// server is tried out with its key beside compose.yaml.
+func deployed(name string) bool {
+	return path.Base(name) == "Dockerfile" ||
+		ending(".dockerignore", ".json", ".service", ".sysusers", ".timer", ".tmpfiles", ".toml", ".yaml")(name)
 }
 
 // forTarget keeps of the manual what is of commands that the target gets.

@@ -87,6 +87,9 @@ func TestTwoBuildsAreTheSame(t *testing.T) {
 	one, two := filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "in another", "place")
 	copySources(t, one)
 	copySources(t, two)
+	if err := os.WriteFile(filepath.Join(one, "deploy/docker/starter.key"), []byte("EFS-STARTER-1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	a := releaseIn(t, one, "022")
 	b := releaseIn(t, two, "077", "TZ=Asia/Tokyo", "EFS_ROOT=/elsewhere", "GOFLAGS=-buildvcs=false", "GOAMD64=v3")
 	const name = "efs-v1.2.3-linux-amd64"
@@ -189,6 +192,9 @@ func checkArchive(t *testing.T, files map[string][]byte) {
 	if _, ok := files["bin/efs-server"]; ok {
 		t.Error("the archive has what was not asked for")
 	}
+	if _, ok := files["deploy/docker/starter.key"]; ok {
+		t.Error("the archive has the key of whoever made it")
+	}
 	for _, want := range []string{"github.com/spf13/cobra", "Apache License", "The Go Authors"} {
 		if !bytes.Contains(files["LICENSES.txt"], []byte(want)) {
 			t.Errorf("LICENSES.txt does not tell of %s", want)
@@ -245,6 +251,25 @@ func checkVersion(t *testing.T, binary []byte) {
 	out, err := exec.Command(name, "--version").Output()
 	if err != nil || !strings.Contains(string(out), " v1.2.3 go") {
 		t.Errorf("it says %q, %v", out, err)
+	}
+}
+
+// What is made for other systems than Linux is built without what runs on Linux
+// alone; make dist-check builds it.
+func TestClientsHaveNoServerCode(t *testing.T) {
+	args := []string{"list", "-deps"}
+	for _, c := range clients {
+		args = append(args, "github.com/efs-project/efs/cmd/"+c)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	for _, no := range []string{"access", "admin", "audit", "config", "fsys", "node", "server", "session"} {
+		if slices.Contains(deps, self+"/internal/"+no) {
+			t.Errorf("one of %v is built with internal/%s", clients, no)
+		}
 	}
 }
 
