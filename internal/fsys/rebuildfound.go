@@ -67,13 +67,14 @@ func (r *rebuild) stranger(id efs.ID) error {
 		r.found = append(r.found, *s)
 		return err
 	}
-	if r.missing[e.File] {
-		return r.heal(e, s)
-	}
-	if s.Recovery.Version == 0 && s.Recovery.Extents == 0 {
-		// A part of an upload that would have replaced the file.
+	switch {
+	case s.Recovery.Version == 0 && s.Recovery.Extents == 0:
+		// A part of an upload that replaces the file, or has replaced it: then
+		// nothing else is left of either version.
 		r.found = append(r.found, *s)
 		return nil
+	case r.missing[e.File]:
+		return r.heal(e, s)
 	}
 	return r.toDelete(id)
 }
