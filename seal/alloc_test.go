@@ -5,6 +5,8 @@ import (
 	"io"
 	"runtime"
 	"testing"
+
+	"github.com/efs-project/efs/internal/israce"
 )
 
 // allocations counts what f allocates, the least of two times: a pool that
@@ -39,7 +41,7 @@ func (r *repeat) Read(p []byte) (int, error) {
 // A file of 16,384 segments takes as many allocations as one of 64, but for a
 // few that the runtime makes for itself.
 func TestNoAllocationForASegment(t *testing.T) {
-	if raceEnabled {
+	if israce.Enabled {
 		t.Skip("under the race detector a sync.Pool forgets at random")
 	}
 	const short, long = 4 << 20, 1 << 30

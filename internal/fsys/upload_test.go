@@ -396,7 +396,7 @@ func TestAFileOfManyParts(t *testing.T) {
 	for w := range 8 {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(3, uint64(w)))
-			for range 200 {
+			for range 50 {
 				off := r.Int64N(size)
 				read(off, min(size-off, r.Int64N(3000)))
 			}

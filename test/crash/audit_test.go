@@ -22,7 +22,7 @@ import (
 // line, each line is of such a change, and the log verifies, with the server
 // running and without it.
 func TestEveryCommittedChangeIsInTheAuditLog(t *testing.T) {
-	const rounds = 8
+	const rounds = 5
 	s := kit.New(t)
 	var asked, confirmed atomic.Int64
 	recovered := 0

@@ -17,7 +17,7 @@ import (
 // one and two stages, bounds users, and retires one epoch after the other.
 // EFS_CRASH_ROUNDS sets the number of rounds.
 func TestKillWhileKeysChange(t *testing.T) {
-	rounds := roundsOr(t, 20)
+	rounds := roundsOr(t, 10)
 	s := kit.New(t)
 	l := &kit.Ledger{}
 	var version, confirmed atomic.Uint64

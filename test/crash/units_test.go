@@ -22,7 +22,7 @@ import (
 // them, and a client moves files into units and out of them.
 // EFS_CRASH_ROUNDS sets the number of rounds.
 func TestKillWhileUnitsChange(t *testing.T) {
-	rounds := roundsOr(t, 15)
+	rounds := roundsOr(t, 8)
 	s := kit.New(t)
 	l := &kit.Ledger{}
 	var version, confirmed atomic.Uint64

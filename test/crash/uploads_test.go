@@ -63,7 +63,7 @@ func TestKillUploads(t *testing.T) {
 	whole := map[string][]byte{} // files that were confirmed
 	var files [8]*sending        // under way
 	var made, resumed, done atomic.Int64
-	for round := range roundsOr(t, 12) {
+	for round := range roundsOr(t, 6) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c, err := s.TryClient()
 		if err != nil {

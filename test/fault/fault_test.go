@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -104,63 +105,85 @@ func work(ctx context.Context, c *client.Client, l *kit.Ledger) (failures int) {
 
 // TestEveryCall lets each changing call of a server's life fail in turn: from
 // opening the root to stopping. Whatever was confirmed is there afterwards,
-// what was not is wholly old or wholly new, and fsck is clean.
+// what was not is wholly old or wholly new, and fsck is clean. Two volumes share
+// the calls.
 func TestEveryCall(t *testing.T) {
-	b := prepare(t)
+	total := prepare(t).calls(t)
+	if total < 60 {
+		t.Fatalf("only %d changing calls were seen", total)
+	}
+	t.Logf("%d changing calls in a server's life", total)
+	const volumes = 2
+	var hits atomic.Int64
+	t.Run("volumes", func(t *testing.T) {
+		for first := 1; first <= volumes; first++ {
+			t.Run(fmt.Sprint(first), func(t *testing.T) {
+				t.Parallel()
+				b := prepare(t)
+				for at := first; at <= total; at += volumes {
+					for _, f := range []fault{{syscall.EIO, false}, {syscall.ENOSPC, true}} {
+						if b.fail(t, at, f) {
+							hits.Add(1)
+						}
+					}
+				}
+			})
+		}
+	})
+	if int(hits.Load()) < total {
+		t.Errorf("only %d of %d faults were hit", hits.Load(), 2*total)
+	}
+	t.Logf("%d faults injected", hits.Load())
+}
+
+// calls is how many changing calls a server's life makes without a fault.
+func (b *bench) calls(t *testing.T) int {
+	t.Helper()
 	b.fresh(t)
 	b.inj.Arm(0, 0, false)
-	l := &kit.Ledger{}
 	b.Start()
-	c, err := b.TryClient()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := work(t.Context(), c, l); n != 0 {
+	c := b.Client()
+	if n := work(t.Context(), c, &kit.Ledger{}); n != 0 {
 		t.Fatalf("%d steps failed without a fault:\n%s", n, b.Log())
 	}
 	c.Close()
 	b.Stop()
 	total, _ := b.inj.Disarm()
-	if total < 60 {
-		t.Fatalf("only %d changing calls were seen", total)
-	}
-	t.Logf("%d changing calls in a server's life", total)
-	hits := 0
-	for at := 1; at <= total; at++ {
-		for _, kind := range []struct {
-			errno  syscall.Errno
-			sticky bool
-		}{{syscall.EIO, false}, {syscall.ENOSPC, true}} {
-			name := fmt.Sprintf("%d %v", at, kind.errno)
-			b.fresh(t)
-			l := &kit.Ledger{}
-			b.inj.Arm(at, kind.errno, kind.sticky)
-			if err := b.TryStart(); err == nil {
-				if c, err := b.TryClient(); err == nil {
-					work(t.Context(), c, l)
-					c.Close()
-				}
-			}
-			if b.Running() {
-				b.Kill()
-			}
-			_, hit := b.inj.Disarm()
-			if hit != "" {
-				hits++
-			}
-			b.check(t, l, fmt.Sprintf("%s (%s)", name, hit))
-			if t.Failed() {
-				t.Fatalf("after the fault %s (%s)", name, hit)
-			}
-			if err := os.RemoveAll(filepath.Join(b.backing, fmt.Sprint(b.round))); err != nil {
-				t.Fatal(err)
-			}
+	return total
+}
+
+// fault is what a call fails with: that one alone, or all from then on.
+type fault struct {
+	errno  syscall.Errno
+	sticky bool
+}
+
+// fail lives through one life whose call number at fails, if it gets there, and
+// checks what is left.
+func (b *bench) fail(t *testing.T, at int, f fault) (hit bool) {
+	t.Helper()
+	b.fresh(t)
+	l := &kit.Ledger{}
+	b.inj.Arm(at, f.errno, f.sticky)
+	if err := b.TryStart(); err == nil {
+		if c, err := b.TryClient(); err == nil {
+			work(t.Context(), c, l)
+			c.Close()
 		}
 	}
-	if hits < total {
-		t.Errorf("only %d of %d faults were hit", hits, 2*total)
+	if b.Running() {
+		b.Kill()
 	}
-	t.Logf("%d faults injected", hits)
+	_, call := b.inj.Disarm()
+	what := fmt.Sprintf("%d %v (%s)", at, f.errno, call)
+	b.check(t, l, what)
+	if t.Failed() {
+		t.Fatalf("after the fault %s", what)
+	}
+	if err := os.RemoveAll(filepath.Join(b.backing, fmt.Sprint(b.round))); err != nil {
+		t.Fatal(err)
+	}
+	return call != ""
 }
 
 // check restarts the server on the healthy volume and compares.

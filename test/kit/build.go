@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/efs-project/efs/internal/israce"
 )
 
 // A run of many test packages builds the binaries once: prebuilt names their
@@ -27,7 +29,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 		}
 		return dir, nil
 	}
-	if raceEnabled {
+	if israce.Enabled {
 		return build("-race")
 	}
 	return build()
