@@ -87,9 +87,7 @@ func remoteIsEmpty(ctx context.Context, c *client.Client, path string) (bool, er
 // archive before it restored.
 func (b *basis) fits(i archive.Info) error {
 	switch {
-	case i.Since == 0 && i.FSID != "", b.fresh:
-		return nil
-	case b.have.FSID == i.FSID && b.have.Path == i.Path && b.have.Sequence == i.Since && i.FSID != "":
+	case i.Since == 0 && i.FSID != "", b.fresh, b.precedes(i):
 		return nil
 	}
 	known := "nothing is known of it"
@@ -100,10 +98,15 @@ func (b *basis) fits(i archive.Info) error {
 		"it goes over what the archive before it restored. As to the target, %s: restore into a new directory, or --force", i.Since, i.Path, i.FSID, known)
 }
 
+// precedes reports whether the target holds what the archive before i restored.
+func (b *basis) precedes(i archive.Info) bool {
+	return !b.fresh && i.FSID != "" && b.have.FSID == i.FSID && b.have.Path == i.Path && b.have.Sequence == i.Since
+}
+
 // begin forgets what the target held, unless an incremental archive goes over
 // it, which can be put there again after it broke off.
 func (b *basis) begin(i archive.Info) error {
-	if i.Since > 0 && b.have.Sequence == i.Since || b.have == (base{}) {
+	if i.Since > 0 && b.precedes(i) || b.have == (base{}) {
 		return nil
 	}
 	return atomicfile.Remove(b.file)
@@ -111,7 +114,7 @@ func (b *basis) begin(i archive.Info) error {
 
 // done remembers that the target is what the archive was made of.
 func (b *basis) done(i archive.Info) error {
-	if i.Since == 0 && !b.fresh || i.Since > 0 && b.have.Sequence != i.Since {
+	if i.Since == 0 && !b.fresh || i.Since > 0 && !b.precedes(i) {
 		return nil // there may be more in it
 	}
 	text, err := json.Marshal(base{b.target, i.FSID, i.Path, i.Sequence})

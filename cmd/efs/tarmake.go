@@ -99,12 +99,28 @@ func (f *tarFlags) base() (archive.Info, error) {
 		return archive.Info{}, fmt.Errorf("--since names neither a sequence number nor an archive: %w", err)
 	}
 	defer file.Close()
+	if err := f.otherFile(file); err != nil {
+		return archive.Info{}, err
+	}
 	r, err := f.openFile(file, ids, func(int64) {})
 	if err != nil {
 		return archive.Info{}, f.explain(f.since, err)
 	}
 	defer r.Close()
 	return r.Info(), nil
+}
+
+// otherFile makes sure that what is made is another file than the archive that
+// it goes on from, without which it is worth nothing.
+func (f *tarFlags) otherFile(since *os.File) error {
+	is, err := since.Stat()
+	if err != nil {
+		return err
+	}
+	if out, err := os.Stat(f.out); err == nil && os.SameFile(is, out) {
+		return usageError{fmt.Errorf("-o %s would overwrite the archive that --since names, which is needed to restore this one: name another file", f.out)}
+	}
+	return nil
 }
 
 // output is where an archive goes. Exactly one of Commit and Abort ends it.
