@@ -14,7 +14,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/salvage"
 	"github.com/efs-project/efs/test/kit"
 )
@@ -287,4 +290,47 @@ func TestBesideARunningServer(t *testing.T) {
 		t.Error("the server's directory was changed")
 	}
 	v.store(t, map[string][]byte{"more": []byte("the server goes on")})
+}
+
+// A file that was replaced by an upload in parts after the journal's end: of the
+// version that the journal knows nothing is left, but of the newer one all.
+func TestAnUploadThatReplacedAFileComesOut(t *testing.T) {
+	v := &volume{Server: kit.New(t)}
+	v.store(t, map[string][]byte{"f": kit.Pattern(1, 40<<10)})
+	v.journaled(t)
+	journal, old := filepath.Join(v.Root, kit.FS, "files", "journal"), filepath.Join(t.TempDir(), "old")
+	if err := os.CopyFS(old, os.DirFS(journal)); err != nil {
+		t.Fatal(err)
+	}
+	first := v.blobs(t)
+	want := kit.Pattern(2, 2*partSize-5)
+	c := v.Client()
+	defer func() { _ = c.Close() }()
+	if _, err := c.Upload(t.Context(), "f", bytes.NewReader(want), int64(len(want)), client.UploadOptions{PartSize: int64(partSize)}); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); slices.ContainsFunc(v.blobs(t), func(b string) bool { return slices.Contains(first, b) }); {
+		if time.Now().After(end) {
+			t.Fatal("what was replaced is not deleted")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	v.Stop()
+	if err := errors.Join(os.RemoveAll(journal), os.CopyFS(journal, os.DirFS(old)), removeIndex(v)); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := v.recovered(t, 1, "--starter-key-file", v.KeyFile)
+	same(t, "by the contents", contents(t, out), map[string][]byte{"recovered/f": want})
+}
+
+// blobs are the names of the contents on the volume.
+func (v *volume) blobs(t *testing.T) (names []string) {
+	t.Helper()
+	_ = filepath.WalkDir(filepath.Join(v.Root, kit.FS, "files"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && len(d.Name()) == len(efs.ID{}.String()) {
+			names = append(names, d.Name())
+		}
+		return nil // moved on the way
+	})
+	return names
 }

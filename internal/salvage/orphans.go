@@ -157,7 +157,26 @@ func (j *job) knows(ctx context.Context, id efs.ID, t *seal.Recovery) (bool, err
 		return errors.Is(err, efs.ErrForgotten), ignoreDamage(err)
 	}
 	refers := slices.ContainsFunc(e.Extents, func(x efs.Extent) bool { return x.Content == id })
+	if !refers && t.Version == 0 && t.Extents == 0 {
+		// A part of an upload tells no version. Where the contents of the one that
+		// the tree has are gone, it may be of the one that replaced it.
+		return !j.isGone(e), nil
+	}
 	return refers || e.Version >= t.Version, nil
+}
+
+// isGone reports whether a content of a file is not there.
+func (j *job) isGone(e *efs.Entry) bool {
+	return slices.ContainsFunc(e.Extents, func(x efs.Extent) bool {
+		if x.Inline {
+			return false
+		}
+		b, err := j.blobs.open(x.Content)
+		if err == nil {
+			_ = b.Close() // was not read
+		}
+		return errors.Is(err, efs.ErrNotFound)
+	})
 }
 
 // ignoreDamage: what is damaged is not known, and no reason to end.
