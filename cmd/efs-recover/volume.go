@@ -81,7 +81,7 @@ func conclude(cmd *cobra.Command, r salvage.Report) error {
 	say("%s, %s, %s, %d bytes", count(r.Files, "file", "files"), count(r.Directories, "directory", "directories"),
 		count(r.Symlinks, "symbolic link", "symbolic links"), r.Bytes)
 	if r.Recovered > 0 {
-		say("%d of the files are known by their contents alone: they are below recovered/", r.Recovered)
+		say("%d of the files are known by their contents alone: they are below %s/", r.Recovered, r.RecoveredIn)
 	}
 	if r.Forgotten > 0 {
 		say("%d entries or contents were forgotten on purpose, and are left out", r.Forgotten)

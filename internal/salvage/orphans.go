@@ -40,20 +40,48 @@ func (j *job) orphans(ctx context.Context, root string) error {
 	slices.SortFunc(all, func(a, b *orphan) int {
 		return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(b.entry.Modified, a.entry.Modified), cmp.Compare(a.entry.File.String(), b.entry.File.String()))
 	})
-	last := ""
-	for _, f := range all {
-		name := f.path
-		if !archive.ValidName(name) {
-			name = "unnamed/" + f.entry.File.String()
-		} else if name == last { // another file that had the same path
-			name += "~" + f.entry.File.String()[:8]
-		}
-		last = f.path
-		if err := j.emitOrphan(ctx, f, recoveredDir+"/"+name); err != nil {
+	for i, name := range orphanNames(j.recoveredIn(), all) {
+		if err := j.emitOrphan(ctx, all[i], name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// recoveredIn is the directory that orphans come out in: one that the tree
+// does not have.
+func (j *job) recoveredIn() string {
+	dir := recoveredDir
+	for j.taken[dir] {
+		dir += "~"
+	}
+	j.rep.RecoveredIn = dir
+	return dir
+}
+
+// orphanNames gives each orphan a name of its own, below dir. Files had the same
+// path one after the other, or one that was a directory's at another time. They
+// are told apart by the whole of their ids, which begin with the time.
+func orphanNames(dir string, all []*orphan) []string {
+	above := map[string]bool{} // what others lie below
+	for _, f := range all {
+		for p := path.Dir(f.path); archive.ValidName(p) && !above[p]; p = path.Dir(p) {
+			above[p] = true
+		}
+	}
+	names := make([]string, len(all))
+	last := ""
+	for i, f := range all {
+		name := dir + "/" + f.path
+		if f.path == last || above[f.path] {
+			name += "~" + f.entry.File.String()
+		}
+		if !archive.ValidName(name) {
+			name = dir + "/unnamed/" + f.entry.File.String()
+		}
+		names[i], last = name, f.path
+	}
+	return names
 }
 
 func (j *job) emitOrphan(ctx context.Context, f *orphan, name string) error {

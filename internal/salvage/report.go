@@ -22,8 +22,10 @@ type Report struct {
 	Directories int64 `json:"directories"`
 	Symlinks    int64 `json:"symlinks"`
 	Bytes       int64 `json:"bytes"`     // of contents
-	Recovered   int64 `json:"recovered"` // files that only their contents tell of, below recovered/
+	Recovered   int64 `json:"recovered"` // files that only their contents tell of
 	Forgotten   int64 `json:"forgotten"` // entries of erasure units whose keys were destroyed on purpose
+
+	RecoveredIn string `json:"recovered_in,omitempty"` // where those are: recovered, or what the tree does not have
 
 	Missing []Missing `json:"missing"`
 	Notes   []string  `json:"notes"`

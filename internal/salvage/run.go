@@ -55,6 +55,7 @@ type job struct {
 	sink  Sink
 	rep   Report
 	dirs  map[string]bool // below recovered/ that were written
+	taken map[string]bool // names at the top of what came out that begin as recovered/ does
 }
 
 // recoveredDir is where what only contents tell of comes out.
@@ -67,7 +68,7 @@ func Run(ctx context.Context, p Place, k *Keys, sink Sink, o Options) (rep Repor
 	if o.From == "" {
 		o.From = Auto
 	}
-	j := &job{o: o, sink: sink, rep: Report{FS: p.Name, ID: k.ID, Missing: []Missing{}, Notes: []string{}}, dirs: map[string]bool{}}
+	j := &job{o: o, sink: sink, rep: Report{FS: p.Name, ID: k.ID, Missing: []Missing{}, Notes: []string{}}, dirs: map[string]bool{}, taken: map[string]bool{}}
 	for _, text := range k.Notes {
 		j.note("%s", text)
 	}
@@ -141,6 +142,9 @@ func (j *job) emit(ctx context.Context, name, shown string, e *efs.Entry) error 
 	if !archive.ValidName(name) {
 		j.missing(Missing{Path: shown, Why: "it has a name that no archive can hold"})
 		return nil
+	}
+	if top, _, _ := strings.Cut(name, "/"); strings.HasPrefix(top, recoveredDir) {
+		j.taken[top] = true
 	}
 	if e.Kind != efs.KindFile {
 		return j.take(shown, m, nil)
