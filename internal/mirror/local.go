@@ -23,6 +23,7 @@ type local struct {
 	dir    string
 	root   *os.Root // nil: the directory is not there yet
 	source bool     // names that a file system cannot hold are told
+	moved  int      // how often another directory has come to have the name
 }
 
 func openLocal(dir string) (*local, error) {
@@ -37,6 +38,34 @@ func openLocal(dir string) (*local, error) {
 		return &local{dir: dir}, fmt.Errorf("%s: %w", dir, errNotDir)
 	}
 	return &local{dir: dir, root: root}, err
+}
+
+// refresh opens the directory that has the name now: while a tree is watched,
+// another may take its place, and what is listed of one is not to be read from
+// the other. errNotThere where none has the name any more.
+func (l *local) refresh() error {
+	if l.root == nil {
+		return errNotThere
+	}
+	held, err := l.root.Stat(".")
+	if err != nil {
+		return err
+	}
+	named, err := os.Stat(l.dir)
+	if err == nil && os.SameFile(held, named) {
+		return nil
+	}
+	l.moved++
+	_ = l.root.Close() // a handle to a directory
+	l.root = nil
+	again, err := openLocal(l.dir)
+	if err != nil {
+		return err
+	}
+	if l.root = again.root; l.root == nil {
+		return errNotThere
+	}
+	return nil
 }
 
 func (l *local) prepare(context.Context) error {

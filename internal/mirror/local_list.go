@@ -32,8 +32,8 @@ type walker struct {
 }
 
 func (l *local) list(ctx context.Context, dir string, deep bool, f *treesync.Filter, trouble func(error)) ([]treesync.Node, error) {
-	if l.root == nil {
-		return nil, errNotThere
+	if err := l.refresh(); err != nil {
+		return nil, err
 	}
 	for i := range dir + "/" {
 		if dir == "" || i < len(dir) && dir[i] != '/' {

@@ -45,6 +45,12 @@ func (m *Mirror) Watch(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if errors.Is(err, errRootMoved) {
+			if err := sleep(ctx, quiet); err != nil { // until the other one is in its place
+				return err
+			}
+			continue
+		}
 		if err != nil && final(err) {
 			return err
 		}
@@ -84,6 +90,7 @@ func (m *Mirror) follow(ctx context.Context) error {
 		return err
 	}
 	defer w.close()
+	moved := m.moved()
 	todo, givenUp := scope{"": true}, false
 	for tries := 0; ; {
 		before := m.Result().Failed
@@ -91,6 +98,9 @@ func (m *Mirror) follow(ctx context.Context) error {
 			err = m.Once(ctx)
 		} else {
 			err = m.some(ctx, todo)
+		}
+		if err == nil && m.moved() != moved {
+			err = errRootMoved
 		}
 		if err != nil {
 			return err
@@ -114,6 +124,18 @@ func (m *Mirror) follow(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// errRootMoved: another directory has the source's name than the one that is
+// watched, or none has.
+var errRootMoved = errors.New("the directory was moved or removed")
+
+// moved tells how often another directory was found under the source's name.
+func (m *Mirror) moved() int {
+	if l, ok := m.src.(*local); ok {
+		return l.moved
+	}
+	return 0
 }
 
 // healed forgets failures: what failed was tried again, and done.

@@ -31,8 +31,8 @@ type localWatcher struct {
 }
 
 func watchLocal(l *local, f *treesync.Filter) (watcher, error) {
-	if l.root == nil {
-		return nil, fmt.Errorf("%s: %w", l.dir, errNotThere)
+	if err := l.refresh(); err != nil {
+		return nil, fmt.Errorf("%s: %w", l.dir, err)
 	}
 	w, err := fsnotify.NewBufferedWatcher(4096)
 	if err != nil {
@@ -151,7 +151,8 @@ func (w *localWatcher) take(ev fsnotify.Event) bool {
 	path := filepath.ToSlash(rel)
 	if path == "." {
 		if ev.Has(fsnotify.Remove) || ev.Has(fsnotify.Rename) {
-			return w.tell(dirty{all: true}) // the comparison will not find it
+			w.failed = errRootMoved
+			return false
 		}
 		return true
 	}
