@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/efs-project/efs/internal/treesync"
 )
@@ -56,10 +57,16 @@ func (m *Mirror) execute(ctx context.Context, l *listings, plan *treesync.Plan) 
 // directories makes directories, one after the other: they are few, quick and
 // depend on each other. It tells what is left alone, and returns the rest.
 func (m *Mirror) directories(ctx context.Context, plan *treesync.Plan) (files []*treesync.Action) {
+	_, onThisMachine := m.dst.(*local)
+	missing := "" // this directory could not be made
 	for i := range plan.Actions {
 		a := &plan.Actions[i]
 		if ctx.Err() != nil {
 			return files
+		}
+		if missing != "" && strings.HasPrefix(a.Path, missing) {
+			m.done(a, errNoDir) // a link may stand there, which would be followed
+			continue
 		}
 		switch a.Op {
 		case treesync.Keep, treesync.Conflict, treesync.Skip:
@@ -69,8 +76,12 @@ func (m *Mirror) directories(ctx context.Context, plan *treesync.Plan) (files []
 			if err == nil {
 				err = m.dst.mkdir(ctx, a.Source)
 			}
+			if err != nil && onThisMachine {
+				missing = a.Path + "/"
+			} else {
+				m.markTouched(a.Path)
+			}
 			m.touch(a.Path)
-			m.markTouched(a.Path)
 			m.done(a, err)
 		case treesync.Attributes:
 			if a.Source.Kind == treesync.Dir {
@@ -86,10 +97,24 @@ func (m *Mirror) directories(ctx context.Context, plan *treesync.Plan) (files []
 	return files
 }
 
-// room deletes what stands in the way, where that was asked for.
+var errNoDir = errors.New("the directory that it is in could not be made")
+
+// room deletes what stands in the way, where that was asked for; not a
+// directory that holds something that was left out.
 func (m *Mirror) room(ctx context.Context, a *treesync.Action) error {
 	if !a.Clear {
 		return nil
+	}
+	if a.Dest.Kind == treesync.Dir && !m.o.Filter.Empty() {
+		nodes, err := m.dst.list(ctx, a.Path, true, nil, func(error) {})
+		if err != nil {
+			return err
+		}
+		for i := range nodes {
+			if m.o.Filter.ExcludesBelow(nodes[i].Path, nodes[i].Kind == treesync.Dir) {
+				return errNotEmpty
+			}
+		}
 	}
 	return m.dst.clear(ctx, a.Dest)
 }

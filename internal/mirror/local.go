@@ -196,7 +196,11 @@ func (l *local) mkdir(_ context.Context, n *treesync.Node) error {
 	if err != nil {
 		return err
 	}
-	err = l.root.Mkdir(name, 0o777)
+	mode := fs.FileMode(0o777)
+	if n.HasMode {
+		mode = fs.FileMode(n.Mode&permissions) | 0o700 // no wider meanwhile than it will be
+	}
+	err = l.root.Mkdir(name, mode)
 	if errors.Is(err, fs.ErrExist) {
 		if have, serr := l.lstat(n.Path); serr == nil && have != nil && have.Kind == treesync.Dir {
 			return nil
