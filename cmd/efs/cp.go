@@ -10,6 +10,7 @@ import (
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/mirror"
 	"github.com/efs-project/efs/internal/progress"
+	"github.com/efs-project/efs/internal/stage"
 	"github.com/efs-project/efs/internal/transfer"
 )
 
@@ -109,6 +110,9 @@ func carryOut(cmd *cobra.Command, plan *transfer.Plan, f cpFlags) error {
 	bar := progress.New(cmd.ErrOrStderr(), plan.Bytes, describe(plan), f.quiet)
 	for _, err := range plan.Skipped {
 		bar.Say("efs: %v", err)
+	}
+	if plan.Parts > 0 {
+		bar.Say("efs: %s: %s", stage.Temporaries, stage.LeftOut(plan.Parts))
 	}
 	res, err := transfer.Run(cmd.Context(), plan, transfer.Options{
 		Workers: f.workers, NoOverwrite: f.noOverwrite, Progress: bar.Add,

@@ -26,6 +26,8 @@ type syncReport struct {
 	mu  sync.Mutex
 	bar *progress.Bar
 	doc syncDocument
+
+	passedBy map[string]bool // what was skipped, told once
 }
 
 // syncDocument is the answer to --json.
@@ -47,7 +49,7 @@ type syncDocument struct {
 	Actions   []syncLine `json:"actions,omitempty"` // of a dry run
 	Kept      []syncLine `json:"kept"`              // changed at the destination alone
 	Conflicts []syncLine `json:"conflicts"`
-	Skipped   []syncLine `json:"skipped"` // cannot be copied
+	Skipped   []syncLine `json:"skipped"` // is not copied: special files, files under way
 	Failures  []syncLine `json:"failures"`
 }
 
@@ -61,6 +63,7 @@ type syncLine struct {
 func newSyncReport(cmd *cobra.Command, from, to transfer.Place, f *cpFlags) *syncReport {
 	return &syncReport{
 		cmd: cmd, f: f, began: time.Now(), bar: progress.New(cmd.ErrOrStderr(), 0, "", true),
+		passedBy: map[string]bool{},
 		doc: syncDocument{
 			Source: from.String(), Destination: to.String(), DryRun: f.sync.dryRun,
 			Kept: []syncLine{}, Conflicts: []syncLine{}, Skipped: []syncLine{}, Failures: []syncLine{},
@@ -103,7 +106,10 @@ func (r *syncReport) tell(ev mirror.Event) {
 		r.doc.Kept = append(r.doc.Kept, line)
 	case ev.Op == treesync.Conflict:
 		r.doc.Conflicts = append(r.doc.Conflicts, line)
+	case ev.Op == treesync.Skip && r.passedBy[line.Path]:
+		return // while watching, it is seen again and again
 	case ev.Op == treesync.Skip:
+		r.passedBy[line.Path] = true
 		r.doc.Skipped = append(r.doc.Skipped, line)
 	default:
 		r.did(ev.Op, line)

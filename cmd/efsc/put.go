@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/progress"
+	"github.com/efs-project/efs/internal/stage"
 	"github.com/efs-project/efs/internal/transfer"
 )
 
@@ -73,6 +75,9 @@ func (s *shell) carryOut(ctx context.Context, plan *transfer.Plan, c *call) erro
 	tell := func(err error) { bar.Say("efsc: %s", browse.Printable(s.errs, err.Error())) }
 	for _, err := range plan.Skipped {
 		tell(err)
+	}
+	if plan.Parts > 0 {
+		tell(errors.New(stage.Temporaries + ": " + stage.LeftOut(plan.Parts)))
 	}
 	res, err := transfer.Run(ctx, plan, transfer.Options{
 		NoOverwrite: c.set["no-clobber"], Progress: bar.Add,

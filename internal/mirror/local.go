@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/efs-project/efs/internal/ctxio"
@@ -23,7 +24,8 @@ type local struct {
 	dir    string
 	root   *os.Root // nil: the directory is not there yet
 	source bool     // names that a file system cannot hold are told
-	moved  int      // how often another directory has come to have the name
+	parts  atomic.Int64
+	moved  int // how often another directory has come to have the name
 }
 
 func openLocal(dir string) (*local, error) {
@@ -86,6 +88,8 @@ func (l *local) close() error {
 	}
 	return l.root.Close()
 }
+
+func (l *local) temporary() int { return int(l.parts.Load()) }
 
 func (l *local) name(path string) string { return filepath.Join(l.dir, filepath.FromSlash(path)) }
 

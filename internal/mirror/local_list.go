@@ -35,6 +35,9 @@ func (l *local) list(ctx context.Context, dir string, deep bool, f *treesync.Fil
 	if err := l.refresh(); err != nil {
 		return nil, err
 	}
+	if dir == "" {
+		l.parts.Store(0)
+	}
 	for i := range dir + "/" {
 		if dir == "" || i < len(dir) && dir[i] != '/' {
 			continue
@@ -85,7 +88,11 @@ func (w *walker) take(dir string, entries []fs.DirEntry) {
 			return
 		}
 		path := prefix + e.Name()
-		if stage.IsTemporary(e.Name()) || w.filter.Excludes(path, e.IsDir()) {
+		if w.filter.Excludes(path, e.IsDir()) {
+			continue
+		}
+		if stage.IsTemporary(e.Name()) {
+			w.l.parts.Add(1)
 			continue
 		}
 		if why := unfit(path, e.Name()); why != "" {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/efs-project/efs/internal/stage"
 	"github.com/efs-project/efs/internal/syncstate"
 	"github.com/efs-project/efs/internal/transfer"
 	"github.com/efs-project/efs/internal/treesync"
@@ -71,8 +72,9 @@ type Result struct {
 	Bytes                            int64 // of the files copied and replaced
 }
 
-// Clean reports whether all is as was asked for.
-func (r *Result) Clean() bool { return r.Conflicts == 0 && r.Skipped == 0 && r.Failed == 0 }
+// Clean reports whether all is as was asked for. Devices, sockets and pipes,
+// which nobody can copy, are told and are no failure.
+func (r *Result) Clean() bool { return r.Conflicts == 0 && r.Failed == 0 }
 
 // Mirror is two trees, opened.
 type Mirror struct {
@@ -154,6 +156,7 @@ func (m *Mirror) Once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.tellTemporary()
 	if err := m.pass(ctx, l); err != nil {
 		return err
 	}
@@ -255,6 +258,13 @@ func (r *Result) count(ev *Event, size int64) {
 		r.Conflicts++
 	case treesync.Skip:
 		r.Skipped++
+	}
+}
+
+// tellTemporary tells how many files under way the source holds.
+func (m *Mirror) tellTemporary() {
+	if n := m.src.temporary(); n > 0 && m.o.Tell != nil {
+		m.o.Tell(Event{Op: treesync.Skip, Path: stage.Temporaries, Why: stage.LeftOut(n)})
 	}
 }
 

@@ -24,6 +24,7 @@ type remote struct {
 	base string // of the root's path, without a slash at the end; "" is all
 
 	mu    sync.Mutex
+	parts int              // files under way that the last listing passed by
 	part  bool             // only what was granted of it is shown
 	extra map[string]extra // what a new content must not take away
 }
@@ -48,6 +49,8 @@ func (r *remote) path(rel string) string {
 func (r *remote) name(path string) string { return r.at.Remote + ":" + r.path(path) }
 
 func (r *remote) close() error { return nil }
+
+func (r *remote) temporary() int { return r.parts }
 
 func (r *remote) prepare(ctx context.Context) error {
 	if r.base == "" {
@@ -81,6 +84,9 @@ func (r *remote) list(ctx context.Context, dir string, deep bool, f *treesync.Fi
 	if dir != "" {
 		root++
 	}
+	if dir == "" {
+		r.parts = 0
+	}
 	out0 := "" // the directory that is left out at present
 	for e, err := range r.c.List(ctx, r.path(dir), client.ListOptions{Recursive: deep, Narrowed: r.narrowed}) {
 		if errors.Is(err, client.ErrNotFound) && len(out) == 0 {
@@ -93,11 +99,17 @@ func (r *remote) list(ctx context.Context, dir string, deep bool, f *treesync.Fi
 			return out, err
 		}
 		path := prefix + e.Path[root:]
-		if out0 != "" && strings.HasPrefix(path, out0) || stage.IsTemporary(e.Name) {
+		if out0 != "" && strings.HasPrefix(path, out0) {
 			continue
 		}
 		if f.Excludes(path, e.IsDir()) {
 			if e.IsDir() {
+				out0 = path + "/"
+			}
+			continue
+		}
+		if stage.IsTemporary(e.Name) {
+			if r.parts++; e.IsDir() {
 				out0 = path + "/"
 			}
 			continue

@@ -31,6 +31,9 @@ type side interface {
 	remove(ctx context.Context, n *treesync.Node, force bool) error
 	// clear removes n with all that is in it.
 	clear(ctx context.Context, n *treesync.Node) error
+	// temporary tells how many names of files under way the last listing of
+	// everything passed by.
+	temporary() int
 	// name is how a person writes the path.
 	name(path string) string
 	close() error

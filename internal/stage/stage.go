@@ -5,6 +5,7 @@ package stage
 
 import (
 	"crypto/rand"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,14 @@ import (
 // prefix marks temporary files, so that people know what a left-over is and
 // copies of a tree pass them by.
 const prefix = ".efs-part-"
+
+// Temporaries is the pattern that fits the names of files under way.
+const Temporaries = prefix + "*"
+
+// LeftOut tells people why n files of such names were not copied.
+func LeftOut(n int) string {
+	return fmt.Sprintf("%d left out: what has come of a download so far, or was left behind by one that was killed", n)
+}
 
 // IsTemporary reports whether name is one that this package gives to files
 // under way.

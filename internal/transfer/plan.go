@@ -39,6 +39,7 @@ type Plan struct {
 	Files   int
 	Bytes   int64
 	Skipped []error // what cannot be copied: links, devices
+	Parts   int     // files under way on this machine, which are passed by
 }
 
 // ErrUsage marks errors in what was asked for, as against in doing it.
@@ -174,7 +175,8 @@ func (p *Plan) walkLocal(ctx context.Context, from, to Place, rel string, o Plan
 	}
 	for _, e := range entries {
 		if stage.IsTemporary(e.Name()) {
-			continue // a copy under way, or what a cut off one left
+			p.Parts++ // a copy under way, or what a cut off one left
+			continue
 		}
 		it := Item{From: from, To: to, Rel: path.Join(rel, e.Name())}
 		mode, size, err := look(it.Source().Path, e, o.Dereference)

@@ -114,7 +114,7 @@ func (p *planner) onlySource(s *Node) {
 	switch {
 	case p.blocked != "" && below(s.Path, p.blocked):
 	case s.Kind == Other:
-		p.refuse(Skip, s, nil, "a special file cannot be copied")
+		p.refuse(Skip, s, nil, "a special file is not copied")
 	case s.Kind == Dir:
 		p.add(Action{Op: Mkdir, Path: s.Path, Source: s})
 	default:
@@ -156,8 +156,10 @@ func (p *planner) both(s, d *Node) bool {
 	}
 	b := p.base(s.Path)
 	switch {
-	case s.Kind == Other || d.Kind == Other:
-		p.refuse(Skip, s, d, "a special file cannot be copied or replaced")
+	case s.Kind == Other:
+		p.refuse(Skip, s, d, "a special file is not copied")
+	case d.Kind == Other:
+		p.refuse(Conflict, s, d, "a special file stands at the destination: move it away")
 	case s.Kind != d.Kind && (s.Kind == Dir || d.Kind == Dir):
 		p.mixed(s, d)
 	case same(s, d, b):
