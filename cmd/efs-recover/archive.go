@@ -8,6 +8,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/archive"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/salvage"
 	"github.com/efs-project/efs/seal"
 	"github.com/spf13/cobra"
@@ -53,7 +54,7 @@ func (o *options) archive(cmd *cobra.Command, name string) (err error) {
 		return err
 	}
 	for _, l := range rep.Lost {
-		fmt.Fprintln(cmd.ErrOrStderr(), "lost:", printable(l.String()))
+		fmt.Fprintln(cmd.ErrOrStderr(), "lost:", plain.Escaped(l.String()))
 	}
 	if !rep.Whole {
 		fmt.Fprintf(cmd.ErrOrStderr(), "efs-recover: '%s' is damaged: %d members came out, %d losses\n", name, rep.Members, len(rep.Lost))
@@ -134,7 +135,7 @@ func (o *options) copyMember(r *archive.Reader, m *archive.Member, out salvage.S
 	err := out.Member(m, write)
 	var one *salvage.MemberError
 	if errors.As(err, &one) {
-		shown.say("missing: %s: it cannot be written: %v", printable(name), one)
+		shown.say("missing: %s: it cannot be written: %s", plain.Escaped(name), plain.Printable(shown.out, one.Error()))
 		rep.Lost = append(rep.Lost, archive.Loss{Member: name, Ranges: []archive.Range{{From: 0, To: m.Size}}, Size: m.Size})
 		err = nil
 	} else if err == nil {

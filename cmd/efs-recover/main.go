@@ -39,7 +39,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := secret.Harden(); err != nil {
-		fmt.Fprintln(os.Stderr, "efs-recover:", plain.Error(err))
+		fmt.Fprintln(os.Stderr, "efs-recover:", plain.PrintableLines(os.Stderr, plain.Error(err)))
 		return exitFailure
 	}
 	defer secret.Purge()
@@ -55,7 +55,7 @@ func run() int {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "efs-recover: interrupted: what was written so far is not whole")
 	default:
-		fmt.Fprintln(os.Stderr, "efs-recover:", plain.Error(err))
+		fmt.Fprintln(os.Stderr, "efs-recover:", plain.PrintableLines(os.Stderr, plain.Error(err)))
 		if errors.As(err, &usage) {
 			fmt.Fprintln(os.Stderr, "See `efs-recover --help`.")
 		}

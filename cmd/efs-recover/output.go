@@ -14,6 +14,7 @@ import (
 
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/internal/archive"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/salvage"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -79,7 +80,7 @@ func (w *output) bare(to io.Writer) {
 		fmt.Fprintf(to, "efs-recover: content type and metadata of %d were not kept: the file system takes no such extended attributes\n", metadata)
 	}
 	if unset > 0 {
-		fmt.Fprintf(to, "efs-recover: permissions or times of %d were not set: %s\n", unset, printable(why.Error()))
+		fmt.Fprintf(to, "efs-recover: permissions or times of %d were not set: %s\n", unset, plain.Printable(to, why.Error()))
 	}
 }
 
@@ -101,19 +102,8 @@ func (l *lister) Member(m *archive.Member, _ func(io.Writer) error) error {
 	if m.Mode != 0 {
 		mode = fmt.Sprintf("%04o", m.Mode)
 	}
-	_, err := fmt.Fprintf(l.out, "%s %s %12d %s %s\n", kind, mode, m.Size, m.Modified.Local().Format(time.DateTime), printable(name))
+	_, err := fmt.Fprintf(l.out, "%s %s %12d %s %s\n", kind, mode, m.Size, m.Modified.Local().Format(time.DateTime), plain.Escaped(name))
 	return err
-}
-
-// printable shows a name without what a terminal would obey.
-func printable(name string) string {
-	for _, r := range name {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\\' {
-			q := fmt.Sprintf("%q", name)
-			return q[1 : len(q)-1]
-		}
-	}
-	return name
 }
 
 // writeReport writes v as JSON to the file that --report names.

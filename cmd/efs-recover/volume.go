@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/efs-project/efs"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/salvage"
 	"github.com/efs-project/efs/internal/secret"
 	"github.com/spf13/cobra"
@@ -40,8 +41,8 @@ func (o *options) volume(cmd *cobra.Command) (err error) {
 	}
 	shown := newBar(cmd.ErrOrStderr(), o.quiet)
 	o.run.Progress = shown.add
-	o.run.Note = func(text string) { shown.say("efs-recover: %s", text) }
-	o.run.Missing = func(m salvage.Missing) { shown.say("missing: %s", printable(m.String())) }
+	o.run.Note = func(text string) { shown.say("efs-recover: %s", plain.Printable(cmd.ErrOrStderr(), text)) }
+	o.run.Missing = func(m salvage.Missing) { shown.say("missing: %s", plain.Escaped(m.String())) }
 	rep, err := salvage.Run(cmd.Context(), o.place, keys, out, o.run)
 	shown.clear()
 	if err = out.finish(err); err != nil {

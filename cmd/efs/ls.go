@@ -14,6 +14,7 @@ import (
 
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/browse"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/transfer"
 )
 
@@ -41,7 +42,7 @@ Characters that could deceive a terminal are shown as '?' on one.`,
 					if i > 0 {
 						fmt.Fprintln(out)
 					}
-					fmt.Fprintf(out, "%s:\n", browse.Printable(out, p.String()))
+					fmt.Fprintf(out, "%s:\n", plain.Printable(out, p.String()))
 				}
 				if err := ls(cmd.Context(), out, p, long, recursive, asJSON); err != nil {
 					return err
@@ -73,7 +74,7 @@ func ls(ctx context.Context, out io.Writer, p transfer.Place, long, recursive, a
 		case long:
 			err = printLong(out, table, shownName(p, e, recursive), e)
 		default:
-			_, err = fmt.Fprintln(out, browse.Printable(out, shownName(p, e, recursive)))
+			_, err = fmt.Fprintln(out, plain.Printable(out, shownName(p, e, recursive)))
 		}
 		if err != nil {
 			return err
@@ -92,7 +93,7 @@ func printLong(out, table io.Writer, name string, e client.Entry) error {
 		modified = e.Modified.Local().Format("2006-01-02 15:04:05")
 	}
 	name = withTarget(&e, name)
-	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", orDash(client.FormatMode(e.Mode)), size, modified, orDash(e.Type), browse.Printable(out, name))
+	_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", orDash(client.FormatMode(e.Mode)), size, modified, orDash(e.Type), plain.Printable(out, name))
 	return err
 }
 
@@ -151,9 +152,9 @@ func treeCommand(a *app) *cobra.Command {
 				return err
 			}
 			out := cmd.OutOrStdout()
-			fmt.Fprintln(out, browse.Printable(out, p.String()))
+			fmt.Fprintln(out, plain.Printable(out, p.String()))
 			t := browse.Tree{Client: p.Client, Out: out, Name: func(e *client.Entry) string {
-				return browse.Printable(out, withTarget(e, shownName(p, *e, false)))
+				return plain.Printable(out, withTarget(e, shownName(p, *e, false)))
 			}}
 			if err := t.Draw(cmd.Context(), p.Path); err != nil {
 				return err
@@ -202,7 +203,7 @@ func printStat(out io.Writer, e *client.Entry) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s:\t%s\n", name, browse.Printable(out, value))
+			fmt.Fprintf(w, "%s:\t%s\n", name, plain.Printable(out, value))
 		}
 	}
 	line("Path", e.Path)

@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/manual"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/transfer"
@@ -43,7 +42,7 @@ func run() int {
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "efs: interrupted")
 	default:
-		fmt.Fprintln(os.Stderr, "efs:", browse.PrintableLines(os.Stderr, plain.Error(err)))
+		fmt.Fprintln(os.Stderr, "efs:", plain.PrintableLines(os.Stderr, plain.Error(err)))
 	}
 	if errors.Is(err, transfer.ErrUsage) {
 		return exitUsage

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/mirror"
 	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/progress"
@@ -116,7 +115,7 @@ func (r *syncReport) tell(ev mirror.Event) {
 		return
 	}
 	if out := r.cmd.OutOrStdout(); r.f.sync.dryRun && !r.f.sync.asJSON {
-		fmt.Fprintf(out, "%s %s: %s\n", ev.Op, browse.Printable(out, line.Path), line.Why)
+		fmt.Fprintf(out, "%s %s: %s\n", ev.Op, plain.Printable(out, line.Path), line.Why)
 		return
 	}
 	r.say("%s: %s: %s", ev.Op, line.Path, line.Why)
@@ -130,7 +129,7 @@ func (r *syncReport) did(op treesync.Op, line syncLine) {
 		r.doc.Actions = append(r.doc.Actions, line)
 	case r.f.sync.dryRun:
 		out := r.cmd.OutOrStdout()
-		fmt.Fprintf(out, "%s %s\n", line.Op, browse.Printable(out, line.Path))
+		fmt.Fprintf(out, "%s %s\n", line.Op, plain.Printable(out, line.Path))
 	case r.f.verbose:
 		r.mu.Lock()
 		defer r.mu.Unlock()

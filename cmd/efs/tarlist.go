@@ -11,7 +11,7 @@ import (
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/archive"
-	"github.com/efs-project/efs/internal/browse"
+	"github.com/efs-project/efs/internal/plain"
 )
 
 // listed is a member as --json shows it.
@@ -69,7 +69,7 @@ func (f *tarFlags) listMember(out io.Writer, r *archive.Reader, m *archive.Membe
 					Removed bool   `json:"removed"`
 				}{p, true})
 			}
-			_, err := fmt.Fprintf(out, "removed %s\n", browse.Printable(out, p))
+			_, err := fmt.Fprintf(out, "removed %s\n", plain.Printable(out, p))
 			return err
 		})
 	}
@@ -88,7 +88,7 @@ func (f *tarFlags) listMember(out io.Writer, r *archive.Reader, m *archive.Membe
 	case efs.KindSymlink:
 		name += " -> " + m.Target
 	}
-	_, err := fmt.Fprintf(out, "%-5s %12d %s %s\n", orDash(mode), m.Size, m.Modified.Local().Format("2006-01-02 15:04:05"), browse.Printable(out, name))
+	_, err := fmt.Fprintf(out, "%-5s %12d %s %s\n", orDash(mode), m.Size, m.Modified.Local().Format("2006-01-02 15:04:05"), plain.Printable(out, name))
 	return err
 }
 
@@ -97,13 +97,13 @@ func tellHead(out io.Writer, i archive.Info) {
 	if i.Since > 0 {
 		since = fmt.Sprintf(", what changed since change %d", i.Since)
 	}
-	fmt.Fprintf(out, "efs: %s as of change %d, archived %s%s\n", browse.Printable(out, i.FS+":"+i.Path), i.Sequence, i.Created.Local().Format("2006-01-02 15:04:05"), since)
+	fmt.Fprintf(out, "efs: %s as of change %d, archived %s%s\n", plain.Printable(out, i.FS+":"+i.Path), i.Sequence, i.Created.Local().Format("2006-01-02 15:04:05"), since)
 }
 
 // tellLosses ends what was done with --keep-going.
 func (f *tarFlags) tellLosses(cmd *cobra.Command, r *archive.Reader) error {
 	for _, l := range r.Losses() {
-		fmt.Fprintln(cmd.ErrOrStderr(), "efs: lost:", browse.Printable(cmd.ErrOrStderr(), l.String()))
+		fmt.Fprintln(cmd.ErrOrStderr(), "efs: lost:", plain.Printable(cmd.ErrOrStderr(), l.String()))
 	}
 	if len(r.Losses()) > 0 {
 		return errReported

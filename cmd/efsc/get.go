@@ -10,6 +10,7 @@ import (
 
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/browse"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/transfer"
 )
 
@@ -144,7 +145,7 @@ func (s *shell) deliver(where string, content io.Reader, e *client.Entry, show b
 		defer f.Close()
 		content = f
 	}
-	if browse.IsTerminal(s.out) {
+	if plain.IsTerminal(s.out) {
 		return s.show(content, e)
 	}
 	_, err := io.Copy(s.out, content)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/browse"
+	"github.com/efs-project/efs/internal/plain"
 )
 
 func (s *shell) ls(ctx context.Context, c *call) error {
@@ -112,7 +113,7 @@ func sizeText(n int64, human bool) string {
 }
 
 // shown is a text as it may come to where the output goes.
-func (s *shell) shown(text string) string { return browse.Printable(s.out, text) }
+func (s *shell) shown(text string) string { return plain.Printable(s.out, text) }
 
 // named is the name of an entry, in the colour of its kind.
 func (s *shell) named(e *client.Entry, name string) string {

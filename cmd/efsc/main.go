@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/connect"
 	"github.com/efs-project/efs/internal/manual"
 	"github.com/efs-project/efs/internal/plain"
@@ -139,7 +138,7 @@ func start(ctx context.Context, f flags) error {
 	}
 	defer c.Close()
 	s := &shell{ctx: ctx, client: c, out: os.Stdout, errs: os.Stderr, cache: newCache(f.cache, c.URL()+" "+c.FS()),
-		interactive: browse.IsTerminal(os.Stdin), colour: wantsColour(os.Stdout), exitOnError: f.exitOnError, dir: "/", lastDir: "/"}
+		interactive: plain.IsTerminal(os.Stdin), colour: wantsColour(os.Stdout), exitOnError: f.exitOnError, dir: "/", lastDir: "/"}
 	if !s.interactive { // nobody types on after Ctrl-C
 		var stop context.CancelFunc
 		s.ctx, stop = signal.NotifyContext(ctx, os.Interrupt)
@@ -159,7 +158,7 @@ func start(ctx context.Context, f flags) error {
 
 // wantsColour reports whether names are to be coloured on f (no-color.org).
 func wantsColour(f *os.File) bool {
-	return browse.IsTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return plain.IsTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 func (s *shell) greet(kind string) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/browse"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/progress"
 	"github.com/efs-project/efs/internal/stage"
 	"github.com/efs-project/efs/internal/transfer"
@@ -72,7 +73,7 @@ func single(p *transfer.Plan) bool {
 // terminal, and says what came of it.
 func (s *shell) carryOut(ctx context.Context, plan *transfer.Plan, c *call) error {
 	bar := progress.New(s.errs, plan.Bytes, browse.Count(plan.Files, "file", "files"), false)
-	tell := func(err error) { bar.Say("efsc: %s", browse.Printable(s.errs, err.Error())) }
+	tell := func(err error) { bar.Say("efsc: %s", plain.Printable(s.errs, err.Error())) }
 	for _, err := range plan.Skipped {
 		tell(err)
 	}
@@ -108,5 +109,5 @@ const bigEnough = 1 << 20
 // bar is the progress bar of one file, where it takes its time and somebody
 // sees it.
 func (s *shell) bar(size int64, path string) *progress.Bar {
-	return progress.New(s.errs, size, browse.Safe(filepath.Base(path)), size >= 0 && size < bigEnough)
+	return progress.New(s.errs, size, plain.Safe(filepath.Base(path)), size >= 0 && size < bigEnough)
 }

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 
 	"github.com/efs-project/efs/client"
-	"github.com/efs-project/efs/internal/browse"
 	"github.com/efs-project/efs/internal/plain"
 )
 
@@ -60,7 +59,7 @@ func (s *shell) prompt() string {
 	if s.dir == "/" {
 		return "efs> "
 	}
-	dir := []rune(browse.Safe(s.dir))
+	dir := []rune(plain.Safe(s.dir))
 	if len(dir) > maxPrompt {
 		dir = append([]rune("…"), dir[len(dir)-maxPrompt:]...)
 	}
@@ -125,7 +124,7 @@ func (s *shell) perform(line string) {
 }
 
 func (s *shell) tell(err error) {
-	fmt.Fprintln(s.errs, "efsc:", browse.Printable(s.errs, plain.Error(err)))
+	fmt.Fprintln(s.errs, "efsc:", plain.Printable(s.errs, plain.Error(err)))
 }
 
 func (s *shell) dispatch(ctx context.Context, words []word) error {

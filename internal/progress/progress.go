@@ -11,7 +11,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"github.com/efs-project/efs/internal/browse"
+	"github.com/efs-project/efs/internal/plain"
 )
 
 // Bar is a bar with rate and time left, where somebody can see it; else it
@@ -65,7 +65,7 @@ func (p *Bar) Say(format string, args ...any) {
 	if p.bar != nil {
 		_ = p.bar.Clear() // as above
 	}
-	fmt.Fprintln(p.out, browse.Printable(p.out, fmt.Sprintf(format, args...)))
+	fmt.Fprintln(p.out, plain.Printable(p.out, fmt.Sprintf(format, args...)))
 }
 
 // Finish leaves the bar as it stands and ends its line.

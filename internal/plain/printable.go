@@ -1,12 +1,11 @@
-// Package browse shows what is in a file system to people: names that cannot
-// deceive a terminal, trees, sizes of directories.
-package browse
+package plain
 
 import (
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -33,23 +32,29 @@ func PrintableLines(out io.Writer, s string) string {
 // direction of a text, by '?'.
 func Safe(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if deceives(r) {
 			return '?'
 		}
 		return r
 	}, s)
 }
 
+// Escaped writes them as Go does in a string, and so a text that stands in one
+// line and tells what was there: for lists that are kept.
+func Escaped(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return deceives(r) || r == '\\' }) {
+		return s
+	}
+	q := fmt.Sprintf("%q", s)
+	return q[1 : len(q)-1]
+}
+
+func deceives(r rune) bool {
+	return r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
 // IsTerminal reports whether out is a terminal.
 func IsTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// Count is n with the noun that fits it.
-func Count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
