@@ -40,7 +40,7 @@ func (s *DirSink) Begin(archive.Info) error {
 }
 
 // errThere is the error of a member whose name another one has.
-var errThere = errors.New("something else has its name there; to some file systems capitals and small letters are the same")
+var errThere = errors.New("something else has its name there")
 
 // Member writes a member. What the system does not take under its name, or
 // twice, is a MemberError; a full disk is not, nor is what write fails with.

@@ -31,6 +31,7 @@ var ErrKept = errors.New("kept")
 type Dir struct {
 	root      *os.Root
 	noClobber bool
+	folded    *folded
 	open      []entered // the directories above the last member
 	plain     int       // members whose metadata could not be kept
 	unset     int       // members whose permissions or times could not be set
@@ -53,7 +54,7 @@ func New(dir string, noClobber bool) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{root: root, noClobber: noClobber}, nil
+	return &Dir{root: root, noClobber: noClobber, folded: foldedIn(root)}, nil
 }
 
 // WithoutMetadata tells of how many members content type and metadata were not
@@ -83,6 +84,9 @@ func (d *Dir) Write(m *archive.Member, write func(io.Writer) error) error {
 	}
 	d.leave(m.Name)
 	if err := d.above(m); err != nil {
+		return err
+	}
+	if err := d.folded.take(m.OutName()); err != nil {
 		return err
 	}
 	switch m.Kind {

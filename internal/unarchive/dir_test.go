@@ -195,3 +195,38 @@ func TestNothingIsRemovedThroughALink(t *testing.T) {
 		t.Error("the link itself is still there", err)
 	}
 }
+
+// Where capitals and small letters are the same, one of two files is told of
+// as not restored; it does not replace the other.
+func TestNamesThatAreOneToTheFileSystem(t *testing.T) {
+	d, dir := newDir(t, false)
+	here := d.folded != nil
+	d.folded = newFolded()
+	put(t, d, "README", "first")
+	must(t, d.Put(member("Sub", efs.KindDir), nil))
+	put(t, d, "Sub/a", "a")
+	if m, r := text("readme", "second"); d.Put(m, r) == nil {
+		t.Error("it replaced another")
+	}
+	if d.Put(member("sub", efs.KindDir), nil) == nil {
+		t.Error("two directories became one, and nobody was told")
+	}
+	put(t, d, "sub/b", "b")
+	if m, r := text("sub/A", "second"); d.Put(m, r) == nil {
+		t.Error("it replaced another")
+	}
+	must(t, d.Close())
+	if contents(t, filepath.Join(dir, "README")) != "first" || contents(t, filepath.Join(dir, "sub/b")) != "b" {
+		t.Error("not as it was")
+	}
+	d, err := New(dir, false)
+	must(t, err)
+	if left, err := filepath.Glob(filepath.Join(dir, ".efs-part-*")); err != nil || len(left) != 0 || here != (d.folded != nil) {
+		t.Error(left, err)
+	}
+	if !here {
+		put(t, d, "readme", "second")
+		put(t, d, "Readme", "third")
+	}
+	must(t, d.Close())
+}
