@@ -56,6 +56,7 @@ func (c *Client) remove(ctx context.Context, r *call) error {
 type MoveOptions struct {
 	NoOverwrite bool   // ErrExists or ErrPrecondition where something is at the destination
 	IfMatch     string // only if the source has this ETag
+	DestIfMatch string // only if the destination has this ETag; ErrPrecondition, also where nothing is there
 }
 
 // Move gives the file or directory at from the path to, in one step: others
@@ -68,7 +69,7 @@ func (c *Client) Move(ctx context.Context, from, to string, o MoveOptions) error
 // Copy makes a copy of the file or directory at from, on the server, sealed
 // with keys of its own.
 func (c *Client) Copy(ctx context.Context, from, to string, o MoveOptions) error {
-	return c.transfer(ctx, "copying", "COPY", from, to, o, !o.NoOverwrite && o.IfMatch == "")
+	return c.transfer(ctx, "copying", "COPY", from, to, o, !o.NoOverwrite && o.IfMatch == "" && o.DestIfMatch == "")
 }
 
 func (c *Client) transfer(ctx context.Context, verb, method, from, to string, o MoveOptions, safe bool) error {
@@ -89,6 +90,9 @@ func (c *Client) transfer(ctx context.Context, verb, method, from, to string, o 
 	}
 	if o.IfMatch != "" {
 		h.Set("If-Match", quoteETag(o.IfMatch))
+	}
+	if o.DestIfMatch != "" {
+		h.Set("EFS-Destination-If-Match", quoteETag(o.DestIfMatch))
 	}
 	r := &call{op: op, method: method, path: source, header: h, safe: safe, patient: true}
 	resp, _, err := c.do(ctx, r)

@@ -66,7 +66,7 @@ func (fs *FS) copyFile(ctx context.Context, src, dst []string, o *CopyOptions) (
 	}
 	e := &f.entry
 	p := &put{fs: fs, segs: dst, create: !o.Overwrite, o: PutOptions{
-		Who: o.Who, Type: e.Type, Meta: e.Meta, Size: e.Size,
+		Who: o.Who, Cond: o.Target, Type: e.Type, Meta: e.Meta, Size: e.Size,
 		Modified: time.UnixMicro(e.Modified), Mode: e.Mode,
 	}}
 	if e.DigestKind == efs.DigestFull {
@@ -92,6 +92,10 @@ func (fs *FS) copyTree(ctx context.Context, src, dst []string, e efs.Entry, o *C
 	if inside {
 		return PutResult{}, fmt.Errorf("%w: '%s' lies in what is to be copied", efs.ErrBadInput, join(dst))
 	}
+	if err := o.Target.check(d.entry); err != nil {
+		return PutResult{}, err
+	}
+	o.Target = Cond{} // met, and about this directory alone
 	top, created, err := fs.copyDir(ctx, dst, e, o)
 	if err != nil {
 		return PutResult{}, err

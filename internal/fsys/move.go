@@ -50,6 +50,9 @@ func (fs *FS) move(ctx context.Context, src, dst []string, o *MoveOptions, m *un
 	if err != nil {
 		return PutResult{}, err
 	}
+	if err := o.Target.check(d.entry); err != nil {
+		return PutResult{}, err
+	}
 	if err := admitMove(s, d, o.Overwrite); err != nil {
 		return PutResult{}, err
 	}

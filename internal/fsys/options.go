@@ -185,6 +185,7 @@ type RemoveOptions struct {
 type MoveOptions struct {
 	Who
 	Cond
+	Target    Cond // judged against what is at the destination
 	Overwrite bool // replace a file by a file, or an empty directory by a directory; else efs.ErrExists
 }
 
@@ -192,6 +193,7 @@ type MoveOptions struct {
 type CopyOptions struct {
 	Who
 	Cond
+	Target    Cond // judged against what is at the destination
 	Overwrite bool // replace files that exist; else efs.ErrExists
 }
 

@@ -78,6 +78,6 @@ func (fs *FS) copySymlink(ctx context.Context, src, dst []string, o *CopyOptions
 		return PutResult{}, err
 	}
 	return fs.link(ctx, &put{fs: fs, segs: dst, create: !o.Overwrite, o: PutOptions{
-		Who: o.Who, Meta: e.Meta, Modified: time.UnixMicro(e.Modified), Mode: e.Mode,
+		Who: o.Who, Cond: o.Target, Meta: e.Meta, Modified: time.UnixMicro(e.Modified), Mode: e.Mode,
 	}}, e.Target)
 }

@@ -139,17 +139,21 @@ func (m *Mirror) confirmed(a *treesync.Action, sha256, etag string) error {
 	return nil
 }
 
-// copyThere lets the server copy. It takes no condition about what it
-// replaces, so that is looked at right before.
+// copyThere lets the server copy, under the condition that both sides are
+// still what was listed.
 func (m *Mirror) copyThere(ctx context.Context, a *treesync.Action, from, to *remote) error {
-	if a.Dest != nil && !a.Clear && !m.o.Force {
-		e, err := to.c.Stat(ctx, to.path(a.Path))
-		if err != nil || e.ETag != a.Dest.Version {
-			return errors.Join(errMoved, err)
-		}
+	o := client.MoveOptions{IfMatch: a.Source.Version}
+	switch {
+	case m.o.Force:
+	case a.Dest == nil || a.Clear:
+		o.NoOverwrite = true
+	default:
+		o.DestIfMatch = a.Dest.Version
 	}
-	o := client.MoveOptions{NoOverwrite: (a.Dest == nil || a.Clear) && !m.o.Force, IfMatch: a.Source.Version}
 	if err := from.c.Copy(ctx, from.path(a.Path), to.path(a.Path), o); err != nil {
+		if now, serr := from.stat(ctx, a.Path); serr == nil && (now == nil || now.Version != a.Source.Version) {
+			return errSourceMoved
+		}
 		return conditioned(err)
 	}
 	m.o.Progress(a.Source.Size)

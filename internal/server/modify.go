@@ -124,6 +124,10 @@ func (x *exchange) moveOrCopy(t target) error {
 	if err != nil {
 		return err
 	}
+	var target fsys.Cond
+	if target.IfMatch, err = etags(x.r.Header, "Efs-Destination-If-Match", false); err != nil {
+		return err
+	}
 	if !x.rights.May(access.List, t.path) {
 		if err := x.onlyFile(t.path, &cond); err != nil {
 			return err
@@ -131,9 +135,9 @@ func (x *exchange) moveOrCopy(t target) error {
 	}
 	var res fsys.PutResult
 	if x.r.Method == "MOVE" {
-		res, err = x.fs.Move(x.r.Context(), t.path, to.path, fsys.MoveOptions{Who: x.by(), Cond: cond, Overwrite: overwrite})
+		res, err = x.fs.Move(x.r.Context(), t.path, to.path, fsys.MoveOptions{Who: x.by(), Cond: cond, Target: target, Overwrite: overwrite})
 	} else {
-		res, err = x.fs.Copy(x.r.Context(), t.path, to.path, fsys.CopyOptions{Who: x.by(), Cond: cond, Overwrite: overwrite})
+		res, err = x.fs.Copy(x.r.Context(), t.path, to.path, fsys.CopyOptions{Who: x.by(), Cond: cond, Target: target, Overwrite: overwrite})
 	}
 	if errors.Is(err, efs.ErrBadInput) {
 		return intoItself.from(err, "The destination is the source itself or lies below it. Choose one outside.")

@@ -118,6 +118,20 @@ func TestMoveCopyMakeRemovePatch(t *testing.T) {
 		t.Errorf("%v", h.header)
 	}
 	a.do("PATCH", "/api/v1/buckets/docs/objects/a/f", `{}`, "Content-Type: application/json").want(200)
+	// What is replaced can be bound to a version.
+	tag := a.do("PUT", "/data/a/f", "two").want(200).header.Get("ETag")
+	other := a.do("PUT", "/data/a/other", "three").want(201).header.Get("ETag")
+	for _, method := range []string{"COPY", "MOVE"} {
+		a.do(method, "/data/a/other", nil, "Destination: /data/a/f", "EFS-Destination-If-Match: "+other).wantProblem(preconditionFailed)
+		a.do(method, "/data/a/other", nil, "Destination: /data/a/none", "EFS-Destination-If-Match: "+tag).wantProblem(preconditionFailed)
+		a.do(method, "/data/newer", nil, "Destination: /data/a", "EFS-Destination-If-Match: "+tag).wantProblem(preconditionFailed)
+		a.do(method, "/data/a/other", nil, "Destination: /data/a/f", "EFS-Destination-If-Match: f").wantProblem(badHeader)
+		tag = a.do(method, "/data/a/other", nil, "Destination: /data/a/f", "If-Match: "+other, "EFS-Destination-If-Match: "+tag).want(200).header.Get("ETag")
+	}
+	a.do("PUT", "/data/a/link", nil, "EFS-Target: f").want(201)
+	a.do("COPY", "/data/a/link", nil, "Destination: /data/a/f", "EFS-Destination-If-Match: "+other+"x").wantProblem(badHeader)
+	a.do("COPY", "/data/a/link", nil, "Destination: /data/newer/deep/g", "EFS-Destination-If-Match: "+tag).wantProblem(preconditionFailed)
+	a.do("DELETE", "/data/a/link", nil).want(204)
 	a.do("DELETE", "/data/newer/?recursive=true", nil).want(204)
 	a.do("DELETE", "/api/v1/buckets/docs/objects/a/f", nil).want(204)
 	a.do("PUT", "/api/v1/buckets/docs/objects/a/g", "x").want(201)
