@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +25,12 @@ func (m *Mirror) listAll(ctx context.Context) (*listings, error) {
 	var srcErr, dstErr, memErr error
 	var wg sync.WaitGroup
 	if !m.loaded {
-		wg.Go(func() { memErr = m.mem.s.Load() })
+		wg.Go(func() {
+			var id string
+			if id, memErr = m.identity(ctx); memErr == nil {
+				memErr = m.mem.s.Load(id)
+			}
+		})
 	}
 	wg.Go(func() {
 		l.source, srcErr = m.listSide(ctx, m.src, "", true, &l.incomplete)
@@ -46,6 +53,30 @@ func (m *Mirror) listAll(ctx context.Context) (*listings, error) {
 	m.remembered(m.src, l.source)
 	m.remembered(m.dst, l.dest)
 	return &l, nil
+}
+
+// identity tells the file systems from others that have had the same names,
+// of which nothing that is remembered counts.
+func (m *Mirror) identity(ctx context.Context) (string, error) {
+	if m.o.StateDir == "" {
+		return "", nil
+	}
+	var made []string
+	for _, s := range []side{m.src, m.dst} {
+		r, ok := s.(*remote)
+		if !ok {
+			continue
+		}
+		at, err := r.c.Created(ctx)
+		if err != nil {
+			return "", err
+		}
+		made = append(made, at.UTC().Format(time.RFC3339Nano))
+	}
+	if m.o.Backward {
+		slices.Reverse(made)
+	}
+	return strings.Join(made, " "), nil
 }
 
 // remembered fills in the digests of local files that were not touched, unless

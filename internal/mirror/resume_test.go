@@ -48,7 +48,7 @@ func recordOf(t *testing.T, o Options, path string) syncstate.Record {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Load(); err != nil {
+	if err := s.Load(""); err != nil {
 		t.Fatal(err)
 	}
 	if r := s.Get(path); r != nil {

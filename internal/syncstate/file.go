@@ -21,6 +21,7 @@ type header struct {
 	Version int    `cbor:"1,keyasint"`
 	A       string `cbor:"2,keyasint"`
 	B       string `cbor:"3,keyasint"`
+	ID      string `cbor:"4,keyasint,omitempty"` // what had these names
 }
 
 // done, as a path, is a record of its own: a run came to its end.
@@ -55,6 +56,13 @@ func (s *State) load() error {
 			if err := cbor.Unmarshal(frame, &h); err != nil || h.Version > version {
 				return errNewer
 			}
+			if h.ID != "" && s.id != "" && h.ID != s.id {
+				altered = true // nothing of it counts
+				break
+			}
+			if s.anew = h.ID == "" && s.id != ""; s.id == "" {
+				s.id = h.ID
+			}
 		} else if err := s.take(frame); err != nil {
 			altered = true
 			break
@@ -68,7 +76,7 @@ func (s *State) load() error {
 		return err
 	}
 	if good == 0 {
-		h, err := encoding.Marshal(header{version, s.pair[0], s.pair[1]})
+		h, err := encoding.Marshal(header{version, s.pair[0], s.pair[1], s.id})
 		if err == nil {
 			err = writeFrame(s.file, h)
 		}
@@ -185,9 +193,10 @@ func (s *State) Finish() error {
 	if err := s.Flush(); err != nil || s.file == nil {
 		return err
 	}
-	if s.written < 2*len(s.records)+1000 {
+	if s.written < 2*len(s.records)+1000 && !s.anew {
 		return nil
 	}
+	s.anew = false
 	if err := s.compact(); err != nil {
 		return fmt.Errorf("writing %s: %w", s.path, err)
 	}
@@ -204,7 +213,7 @@ func (s *State) compact() error {
 	for p := range s.records {
 		paths = append(paths, p)
 	}
-	h, err := encoding.Marshal(header{version, s.pair[0], s.pair[1]})
+	h, err := encoding.Marshal(header{version, s.pair[0], s.pair[1], s.id})
 	if err == nil {
 		err = writeFrame(f, h)
 	}

@@ -89,6 +89,9 @@ type State struct {
 	file    *os.File
 	path    string
 	pair    [2]string
+	id      string // what the pair is, whatever it is called; "": not known
+	loaded  bool
+	anew    bool // the file is to be written anew
 
 	dirty   map[string]bool // to be written with the next frame
 	written int             // records in the file, superseded ones too
@@ -131,14 +134,18 @@ func Open(dir, a, b string) (*State, error) {
 }
 
 // Load reads what was remembered. It is apart from Open so that trees can be
-// listed meanwhile.
-func (s *State) Load() error {
+// listed meanwhile. id tells the pair from another one that has had the same
+// names: what is remembered of that counts no more, and from then on what is
+// not remembered counts as new. "" where nothing is known.
+func (s *State) Load(id string) error {
 	if s.file == nil {
 		return nil
 	}
+	s.id = id
 	if err := s.load(); err != nil {
 		return fmt.Errorf("reading %s: %w", s.path, err)
 	}
+	s.loaded = true
 	return nil
 }
 
@@ -199,10 +206,15 @@ func (s *State) Paths(fn func(path string)) {
 // Len returns how many paths are remembered.
 func (s *State) Len() int { return len(s.records) }
 
-// Close lets go of the state. What was not flushed is lost.
+// Close lets go of the state. What was not flushed is lost; a file that tells
+// nothing is removed.
 func (s *State) Close() error {
 	if s.file == nil {
 		return nil
+	}
+	fi, err := s.file.Stat()
+	if err == nil && fi.Size() == 0 || s.loaded && !s.known && len(s.records) == 0 {
+		_ = os.Remove(s.path) // best effort: it does no harm
 	}
 	return s.file.Close()
 }

@@ -16,7 +16,7 @@ func open(t interface{ Fatal(...any) }, dir string) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Load(); err != nil {
+	if err := s.Load(""); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -215,7 +215,7 @@ func TestANewerVersionIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer newer.Close()
-	if err := newer.Load(); !errors.Is(err, errNewer) {
+	if err := newer.Load(""); !errors.Is(err, errNewer) {
 		t.Errorf("a newer file: %v", err)
 	}
 	if left, err := os.ReadFile(s.path); err != nil || !bytes.Equal(left, b.Bytes()) {
@@ -253,6 +253,72 @@ func TestADamagedStateIsNoFirstTime(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// What was remembered of trees is not taken for what is remembered of others
+// that have come to have their names; and a file from before ids were kept serves
+// on.
+func TestAStateIsOfWhatItWasMadeOf(t *testing.T) {
+	dir := t.TempDir()
+	for _, step := range []struct {
+		id    string
+		knows bool // of x
+	}{
+		{"", false}, {"one", true}, {"one", true}, {"", true}, {"two", false}, {"two", true}, {"one", false},
+	} {
+		s, err := Open(dir, "a", "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Load(step.id); err != nil {
+			t.Fatal(err)
+		}
+		first := step == struct {
+			id    string
+			knows bool
+		}{"", false}
+		if has := s.Get("x") != nil; has != step.knows || s.Known() == first {
+			t.Errorf("as %q: remembers %v, a run before %v", step.id, has, s.Known())
+		}
+		s.Update("x", size(1))
+		if err := errors.Join(s.Finish(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Where nothing is remembered, no file stays behind; one that was not read does.
+func TestAStateThatTellsNothingLeavesNoFile(t *testing.T) {
+	dir := t.TempDir()
+	files := func() int {
+		found, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	s, err := Open(dir, "a", "b")
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil || files() != 0 {
+		t.Errorf("not read: %d files, %v", files(), err)
+	}
+	if err := open(t, dir).Close(); err != nil || files() != 0 {
+		t.Errorf("read: %d files, %v", files(), err)
+	}
+	s = open(t, dir)
+	if err := errors.Join(s.Finish(), s.Close()); err != nil || files() != 1 {
+		t.Errorf("after a run: %d files, %v", files(), err)
+	}
+	for range 2 {
+		if s, err = Open(dir, "a", "b"); err == nil {
+			err = s.Close()
+		}
+		if err != nil || files() != 1 {
+			t.Errorf("%d files, %v", files(), err)
 		}
 	}
 }
