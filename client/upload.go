@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -73,6 +74,15 @@ func (c *Client) Upload(ctx context.Context, path string, r io.ReaderAt, size in
 		u.abort(ctx)
 	}
 	return stored, err
+}
+
+// AbortUpload drops an upload that is not to be gone on with, and what it holds
+// on the server; else it would vanish a day after its last part. ErrNotFound
+// where there is none (any more).
+func (c *Client) AbortUpload(ctx context.Context, id string) error {
+	u := &upload{c: c, op: "dropping an upload"}
+	_, err := u.send(ctx, http.MethodDelete, "/"+url.PathEscape(id), nil, nil, nil)
+	return err
 }
 
 // upload is one call of Upload.

@@ -72,6 +72,7 @@ func (m *Mirror) upload(ctx context.Context, a *treesync.Action, from *local, to
 func (m *Mirror) send(ctx context.Context, a *treesync.Action, f *os.File, to *remote) (*client.Stored, error) {
 	o := to.putOptions(a, m.o.Force)
 	o.Progress = m.o.Progress
+	m.dropOutdated(ctx, a, to)
 	size := a.Source.Size
 	if size > inParts {
 		return m.sendParts(ctx, a, f, to, o)

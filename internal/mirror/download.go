@@ -178,8 +178,11 @@ func (m *Mirror) dropPart(to *local, part string) {
 }
 
 // forgetAbsent drops what is remembered of paths that no side has any more.
-func (m *Mirror) forgetAbsent(l *listings) {
+func (m *Mirror) forgetAbsent(ctx context.Context, l *listings) {
 	for _, r := range m.mem.absent(l.source, l.dest) {
+		if to, ok := m.dst.(*remote); ok && r.Upload != nil {
+			_ = to.c.AbortUpload(ctx, r.Upload.ID) // else it vanishes by itself
+		}
 		if to, ok := m.dst.(*local); ok && r.Part != "" {
 			m.dropPart(to, r.Part)
 		}

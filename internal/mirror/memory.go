@@ -102,6 +102,20 @@ func (m *memory) uploading(path string, s treesync.Stamp, id string) {
 	m.flush()
 }
 
+// outdated forgets, and returns, the upload that was begun of a file that is
+// another now; "" for none.
+func (m *memory) outdated(path string, s treesync.Stamp) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.s.Get(path)
+	if r == nil || r.Upload == nil || r.Upload.Stat == stat(s) {
+		return ""
+	}
+	id := r.Upload.ID
+	m.update(path, func(r *syncstate.Record) { r.Upload = nil })
+	return id
+}
+
 // upload returns the upload that was begun of a file that is still the same.
 func (m *memory) upload(path string, s treesync.Stamp) string {
 	m.mu.Lock()

@@ -164,7 +164,7 @@ func (m *Mirror) Once(ctx context.Context) error {
 		return nil
 	}
 	if !l.incomplete && m.o.Filter.Empty() {
-		m.forgetAbsent(l)
+		m.forgetAbsent(ctx, l)
 	}
 	m.mem.mu.Lock()
 	defer m.mem.mu.Unlock()

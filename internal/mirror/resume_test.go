@@ -115,8 +115,18 @@ func TestLargeFilesGoOnWhereTheyWereCutOff(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "large"), kit.Pattern(8, size), 0o640); err != nil {
 		t.Fatal(err)
 	}
+	if err := once(t, up, 20<<20); !errors.Is(err, context.Canceled) {
+		t.Fatalf("interrupted: %v", err)
+	}
+	first = recordOf(t, up, "large").Upload
+	if err := os.WriteFile(filepath.Join(dir, "large"), kit.Pattern(9, size), 0o640); err != nil {
+		t.Fatal(err)
+	}
 	if err := once(t, up, 0); err != nil {
 		t.Fatal(err)
+	}
+	if err := p.Client.AbortUpload(t.Context(), first.ID); !errors.Is(err, client.ErrNotFound) {
+		t.Errorf("the upload of what is no more: %v", err)
 	}
 	if err := once(t, down, 40<<20); !errors.Is(err, context.Canceled) {
 		t.Fatalf("interrupted: %v", err)
