@@ -26,7 +26,12 @@ type replayed struct {
 	done func() error
 	tx   *bbolt.Tx // while it is filled
 	n    int
+	err  error // of filling it
 }
+
+// errScratch is the kind of error of the temporary file. It says nothing of the
+// journal, which is not to be passed over for it.
+var errScratch = errors.New("keeping what the journal tells in a temporary file, whose directory --tmp names")
 
 // txnRecords is how many records are put into the file at a time.
 const txnRecords = 20_000
@@ -36,7 +41,7 @@ const txnRecords = 20_000
 func replay(dir string, read func(put func(efs.Key, []byte) error, del func(efs.Key) error) (journal.Report, error)) (*replayed, journal.Report, error) {
 	f, done, err := scratch.File(dir)
 	if err != nil {
-		return nil, journal.Report{}, err
+		return nil, journal.Report{}, fmt.Errorf("%w: %w", errScratch, err)
 	}
 	r := &replayed{done: done}
 	r.db, err = bbolt.Open(f.Name(), 0o600, &bbolt.Options{
@@ -44,11 +49,14 @@ func replay(dir string, read func(put func(efs.Key, []byte) error, del func(efs.
 		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return f, nil },
 	})
 	if err != nil {
-		return nil, journal.Report{}, errors.Join(err, done())
+		return nil, journal.Report{}, errors.Join(fmt.Errorf("%w: %w", errScratch, err), done())
 	}
 	rep, err := read(r.put, r.delete)
 	if err == nil {
 		err = r.commit()
+	}
+	if r.err != nil {
+		err = fmt.Errorf("%w: %w", errScratch, r.err)
 	}
 	if err != nil {
 		return nil, rep, errors.Join(err, r.Close())
@@ -65,9 +73,14 @@ func (r *replayed) delete(k efs.Key) error {
 }
 
 func (r *replayed) change(k efs.Key, f func(*bbolt.Bucket) error) (err error) {
+	defer func() {
+		if err != nil {
+			r.err = err
+		}
+	}()
 	if r.tx == nil {
 		if r.tx, err = r.db.Begin(true); err != nil {
-			return fmt.Errorf("keeping what the journal tells: %w", err)
+			return err
 		}
 	}
 	b, err := r.tx.CreateBucketIfNotExists([]byte{byte(k.Space)})
@@ -86,7 +99,11 @@ func (r *replayed) commit() error {
 	}
 	tx := r.tx
 	r.tx = nil
-	return tx.Commit()
+	err := tx.Commit()
+	if err != nil {
+		r.err = err
+	}
+	return err
 }
 
 // Get returns records; all that are there have version 1.

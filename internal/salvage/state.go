@@ -72,8 +72,8 @@ func openState(ctx context.Context, p Place, k *Keys, o Options) (*state, error)
 		}
 	}
 	if err := s.fromJournal(p, k, o); err != nil {
-		if o.From == Journal {
-			return nil, err
+		if o.From == Journal || errors.Is(err, errScratch) {
+			return nil, errors.Join(err, s.close())
 		}
 		s.note("the journal is not used: %v", err)
 	}
