@@ -3,22 +3,22 @@ package client
 import (
 	"context"
 	"net/http"
-	"time"
 )
 
-// Created returns when the file system that the client works in was made: it
-// tells one from another that had the same name before.
-func (c *Client) Created(ctx context.Context) (time.Time, error) {
+// FileSystemID returns the id of the file system that the client works in: it
+// tells one from another that had the same name before. "" where the server does
+// not tell it.
+func (c *Client) FileSystemID(ctx context.Context) (string, error) {
 	r := &call{op: "looking up the file system " + c.Bucket(), method: http.MethodGet, path: "/api/v1/buckets/" + c.Bucket(), safe: true}
 	resp, _, err := c.do(ctx, r)
 	if err != nil {
-		return time.Time{}, err
+		return "", err
 	}
 	var about struct {
-		Created time.Time `json:"created"`
+		ID string `json:"id"`
 	}
 	if err := decodeLong(resp, &about); err != nil {
-		return time.Time{}, &opError{r.op, err}
+		return "", &opError{r.op, err}
 	}
-	return about.Created, nil
+	return about.ID, nil
 }

@@ -61,22 +61,22 @@ func (m *Mirror) identity(ctx context.Context) (string, error) {
 	if m.o.StateDir == "" {
 		return "", nil
 	}
-	var made []string
+	var ids []string
 	for _, s := range []side{m.src, m.dst} {
 		r, ok := s.(*remote)
 		if !ok {
 			continue
 		}
-		at, err := r.c.Created(ctx)
-		if err != nil {
+		id, err := r.c.FileSystemID(ctx)
+		if err != nil || id == "" {
 			return "", err
 		}
-		made = append(made, at.UTC().Format(time.RFC3339Nano))
+		ids = append(ids, id)
 	}
 	if m.o.Backward {
-		slices.Reverse(made)
+		slices.Reverse(ids)
 	}
-	return strings.Join(made, " "), nil
+	return strings.Join(ids, " "), nil
 }
 
 // remembered fills in the digests of local files that were not touched, unless

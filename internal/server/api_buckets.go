@@ -13,6 +13,7 @@ import (
 // bucketView is a file system as the API shows it.
 type bucketView struct {
 	Name       string         `json:"name"`
+	ID         efs.ID         `json:"id"`
 	Created    time.Time      `json:"created"`
 	Files      int64          `json:"files"`
 	Bytes      int64          `json:"bytes"`
@@ -22,7 +23,7 @@ type bucketView struct {
 // bucketView describes a file system. What it holds is for those who manage
 // it: others see less than all of it.
 func (x *exchange) bucketView(f *node.FileSystem) (bucketView, error) {
-	v := bucketView{Name: f.Name(), Created: f.Created.UTC(), Encryption: viewPolicy(f.Policy())}
+	v := bucketView{Name: f.Name(), ID: f.ID(), Created: f.Created.UTC(), Encryption: viewPolicy(f.Policy())}
 	if x.mayBucket(f.Name()) != nil {
 		return v, nil
 	}
