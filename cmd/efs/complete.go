@@ -2,18 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/remotes"
 )
 
 func printJSON(cmd *cobra.Command, v any) error {
-	return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+	return plain.JSON(cmd.OutOrStdout(), v, "")
 }
 
 // completionTime bounds how long a person who pressed TAB waits.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -70,7 +69,7 @@ func ls(ctx context.Context, out io.Writer, p transfer.Place, long, recursive, a
 		}
 		switch {
 		case asJSON:
-			err = json.NewEncoder(out).Encode(e)
+			err = plain.JSON(out, e, "")
 		case long:
 			err = printLong(out, table, shownName(p, e, recursive), e)
 		default:
@@ -184,7 +183,7 @@ func statCommand(a *app) *cobra.Command {
 					return err
 				}
 				if asJSON {
-					err = json.NewEncoder(cmd.OutOrStdout()).Encode(e)
+					err = plain.JSON(cmd.OutOrStdout(), e, "")
 				} else {
 					err = printStat(cmd.OutOrStdout(), e)
 				}

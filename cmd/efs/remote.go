@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +15,7 @@ import (
 	"github.com/efs-project/efs"
 	"github.com/efs-project/efs/client"
 	"github.com/efs-project/efs/internal/connect"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/remotes"
 )
 
@@ -188,7 +188,7 @@ func remoteListCommand() *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				return json.NewEncoder(out).Encode(all.Remotes)
+				return plain.JSON(out, all.Remotes, "")
 			}
 			w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 			for _, name := range slices.Sorted(maps.Keys(all.Remotes)) {

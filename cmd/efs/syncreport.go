@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -159,11 +158,9 @@ func (r *syncReport) finish(res mirror.Result, err error) error {
 		if err != nil {
 			d.Failures = append(d.Failures, syncLine{Why: plain.Error(err)})
 		}
-		b, jerr := json.Marshal(d)
-		if jerr != nil {
+		if jerr := plain.JSON(r.cmd.OutOrStdout(), d, ""); jerr != nil {
 			return jerr
 		}
-		fmt.Fprintln(r.cmd.OutOrStdout(), string(b))
 	case err == nil && !r.f.quiet:
 		fmt.Fprintln(r.cmd.OutOrStdout(), d.summary())
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/efs-project/efs/internal/archive"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/progress"
 	"github.com/efs-project/efs/internal/unarchive"
 )
@@ -241,7 +241,7 @@ func (x *restore) tell(cmd *cobra.Command, r *archive.Reader) error {
 	s := &x.sum
 	if x.f.asJSON {
 		s.Losses = append(s.Losses, r.Losses()...)
-		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(s); err != nil {
+		if err := plain.JSON(cmd.OutOrStdout(), s, ""); err != nil {
 			return err
 		}
 	} else if !x.f.quiet {

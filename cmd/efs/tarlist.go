@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -64,10 +63,10 @@ func (f *tarFlags) listMember(out io.Writer, r *archive.Reader, m *archive.Membe
 	if m.Removed {
 		return r.EachRemoved(func(p string) error {
 			if f.asJSON {
-				return json.NewEncoder(out).Encode(struct {
+				return plain.JSON(out, struct {
 					Path    string `json:"path"`
 					Removed bool   `json:"removed"`
-				}{p, true})
+				}{p, true}, "")
 			}
 			_, err := fmt.Fprintf(out, "removed %s\n", plain.Printable(out, p))
 			return err
@@ -78,8 +77,8 @@ func (f *tarFlags) listMember(out io.Writer, r *archive.Reader, m *archive.Membe
 		mode = client.FormatMode(m.Mode)
 	}
 	if f.asJSON {
-		return json.NewEncoder(out).Encode(listed{m.Name, m.Kind.String(), m.Size, mode, m.Modified, m.Created,
-			m.Type, m.Meta, m.Target, m.SHA256, m.Version, m.Owner, m.Lost, false})
+		return plain.JSON(out, listed{m.Name, m.Kind.String(), m.Size, mode, m.Modified, m.Created,
+			m.Type, m.Meta, m.Target, m.SHA256, m.Version, m.Owner, m.Lost, false}, "")
 	}
 	name := m.Name
 	switch m.Kind {

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/efs-project/efs/internal/archive"
 	"github.com/efs-project/efs/internal/counted"
 	"github.com/efs-project/efs/internal/keyfile"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/efs-project/efs/internal/progress"
 	"github.com/efs-project/efs/internal/stage"
 	"github.com/efs-project/efs/seal"
@@ -214,7 +214,7 @@ func follow(body io.Reader, base archive.Info, w io.Writer, bar *progress.Bar) (
 // tellMade sums up.
 func (f *tarFlags) tellMade(cmd *cobra.Command, m *made) error {
 	if f.asJSON && f.out != stdio {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(m)
+		return plain.JSON(cmd.OutOrStdout(), m, "")
 	}
 	if f.quiet {
 		return nil

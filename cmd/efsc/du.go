@@ -3,12 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/plain"
 )
 
 func (s *shell) du(ctx context.Context, c *call) error {
@@ -74,10 +74,10 @@ func (s *shell) duDir(ctx context.Context, w io.Writer, c *call, root string) er
 
 func (s *shell) usage(w io.Writer, c *call, path string, sum int64) error {
 	if c.set["json"] {
-		return json.NewEncoder(w).Encode(struct {
+		return plain.JSON(w, struct {
 			Path  string `json:"path"`
 			Bytes int64  `json:"bytes"`
-		}{path, sum})
+		}{path, sum}, "")
 	}
 	_, err := fmt.Fprintf(w, "%s\t%s\n", sizeText(sum, c.set["human"]), s.shown(path))
 	return err

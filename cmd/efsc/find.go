@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/efs-project/efs/client"
+	"github.com/efs-project/efs/internal/plain"
 )
 
 // search is what find was asked for.
@@ -60,7 +60,7 @@ func (s *shell) found(w io.Writer, q *search, e *client.Entry) error {
 		}
 	}
 	if q.json {
-		return json.NewEncoder(w).Encode(e)
+		return plain.JSON(w, e, "")
 	}
 	_, err := fmt.Fprintln(w, s.named(e, e.Path))
 	return err

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -69,7 +68,7 @@ func (s *shell) lsDir(ctx context.Context, w io.Writer, c *call, dir string) err
 // listed writes one entry as ls was asked to.
 func (s *shell) listed(w io.Writer, c *call, e *client.Entry, name string) error {
 	if c.set["json"] {
-		return json.NewEncoder(w).Encode(e)
+		return plain.JSON(w, e, "")
 	}
 	name = s.named(e, name)
 	if !c.set["long"] {
@@ -169,7 +168,7 @@ func (s *shell) stat(ctx context.Context, c *call) error {
 			return err
 		}
 		if c.set["json"] {
-			return json.NewEncoder(s.out).Encode(e)
+			return plain.JSON(s.out, e, "")
 		}
 		return s.describe(e)
 	})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/efs-project/efs/internal/access"
 	"github.com/efs-project/efs/internal/node"
+	"github.com/efs-project/efs/internal/plain"
 	"github.com/spf13/cobra"
 )
 
@@ -18,9 +18,7 @@ func (c *ctl) jsonFlag(cmd *cobra.Command) {
 }
 
 func printJSON(cmd *cobra.Command, v any) error {
-	e := json.NewEncoder(cmd.OutOrStdout())
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+	if err := plain.JSON(cmd.OutOrStdout(), v, "  "); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	return nil

@@ -1,6 +1,12 @@
 package plain
 
-import "testing"
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"strings"
+	"testing"
+)
 
 func TestNamesCannotDeceive(t *testing.T) {
 	for s, want := range map[string][2]string{
@@ -13,6 +19,23 @@ func TestNamesCannotDeceive(t *testing.T) {
 	} {
 		if got := [2]string{Safe(s), Escaped(s)}; got != want {
 			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}
+
+func TestJSONHoldsNothingThatATerminalObeys(t *testing.T) {
+	want := map[string]string{"a\u009b2J\x7f": "\u202eé\u2066 \x1b\"\\", "plain": "é"}
+	for _, indent := range []string{"", "  "} {
+		var b bytes.Buffer
+		if err := JSON(&b, want, indent); err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsFunc(strings.ReplaceAll(b.String(), "\n", ""), deceives) || !strings.Contains(b.String(), "é") {
+			t.Errorf("%q", b.String())
+		}
+		var got map[string]string
+		if err := json.Unmarshal(b.Bytes(), &got); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%q, %v", got, err)
 		}
 	}
 }
