@@ -58,6 +58,9 @@ func printRebuilt(cmd *cobra.Command, fs string, r node.RebuildResult) {
 	printPaths(cmd, "removed, as their contents were deleted or replaced later:", r.Gone, r.GoneFiles)
 	printPaths(cmd, "uploads in parts that were open; one that was completed later has to be completed again, until it expires:", r.Uploads, int64(len(r.Uploads)))
 	printPaths(cmd, "contents that do not open, or have no place, and stay where they are:", r.Unopened, int64(len(r.Unopened)))
+	if r.Mended > 0 {
+		printLine(cmd, plural(r.Mended, "record of the tree was", "records of the tree were")+" lost with a part of the journal, and made anew from what refers to them")
+	}
 	printLine(cmd, fmt.Sprintf("File system %s is served as of change %d: %s, %s. Its changes go on from %d.",
 		fs, r.Sequence, plural(r.Files+r.RecoveredFiles-r.GoneFiles, "file", "files"), bytesText(r.Bytes), r.GoesOn))
 }

@@ -30,6 +30,8 @@ type RebuildReport struct {
 	GoneFiles      int64 `json:"gone_files"`
 	Superseded     int64 `json:"superseded"` // contents of versions that were replaced: to be deleted
 	Resealed       int64 `json:"resealed"`   // contents that were sealed anew later, and found
+
+	Mended int64 `json:"mended,omitempty"` // records of the tree that were lost with a part of the journal, and made anew
 }
 
 // Rebuild makes a file system of an index that was made from a journal, and of
@@ -38,19 +40,23 @@ type RebuildReport struct {
 // use; nothing is deleted from the volume. After a failure it is begun again, with an
 // index made anew.
 //
+// lossy says that a part of the journal is lost in the middle, so that records
+// may not lead to each other: what is lost of the tree is made anew as far as the
+// rest tells of it.
+//
 // progress, which may be nil, is told of contents looked at.
-func Rebuild(ctx context.Context, o Options, progress func(done, total int64)) (*RebuildReport, error) {
+func Rebuild(ctx context.Context, o Options, lossy bool, progress func(done, total int64)) (*RebuildReport, error) {
 	o.Audit, o.Cache, o.Anchor = nil, nil, nil
 	fs, err := assemble(o)
 	if err != nil {
 		return nil, err
 	}
 	defer fs.work.cancel()
-	if err := fs.readBasics(ctx); err != nil {
+	if err := fs.readBasics(ctx, lossy); err != nil {
 		return nil, err
 	}
-	r := &rebuild{fs: fs, ctx: ctx, users: map[string]efs.Usage{}, missing: map[efs.ID]bool{}, report: &RebuildReport{}, progress: progress}
-	for _, step := range []func() error{r.volume, r.entries, r.queue, r.tally, r.uploads, r.count, r.strangers, r.adopt, r.gone} {
+	r := &rebuild{fs: fs, ctx: ctx, users: map[string]efs.Usage{}, missing: map[efs.ID]bool{}, report: &RebuildReport{}, lossy: lossy, progress: progress}
+	for _, step := range []func() error{r.reattach, r.volume, r.entries, r.queue, r.tally, r.uploads, r.count, r.strangers, r.smallStrangers, r.adopt, r.gone} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("making file system '%s' anew: %w", o.Name, err)
 		}
@@ -60,12 +66,12 @@ func Rebuild(ctx context.Context, o Options, progress func(done, total int64)) (
 
 // readBasics reads the root, the policy and the quotas, whose bounds do not hold
 // for what is found again.
-func (fs *FS) readBasics(ctx context.Context) error {
+func (fs *FS) readBasics(ctx context.Context, lossy bool) error {
 	recs, err := fs.o.Index.Get(ctx, efs.Key{Space: efs.SpacePlaces, Bytes: fs.o.ID[:]})
 	if err != nil {
 		return err
 	}
-	if recs[0].Version == 0 {
+	if recs[0].Version == 0 && !lossy {
 		return fmt.Errorf("file system '%s': %w: the journal has no root", fs.o.Name, efs.ErrDamaged)
 	}
 	policy, err := fs.newestPolicy(ctx)
@@ -73,6 +79,13 @@ func (fs *FS) readBasics(ctx context.Context) error {
 		return err
 	}
 	fs.policy.Store(&policy)
+	if recs[0].Version == 0 {
+		t := fs.begin(Who{})
+		t.put(efs.SpacePlaces, fs.o.ID[:], place{Created: t.now})
+		if _, err := t.commit(ctx); err != nil {
+			return err
+		}
+	}
 	if err := fs.loadQuotas(ctx); err != nil {
 		return err
 	}
@@ -92,6 +105,7 @@ type rebuild struct {
 	fs       *FS
 	ctx      context.Context
 	report   *RebuildReport
+	lossy    bool
 	progress func(done, total int64)
 
 	blobs []efs.ID // on the volume, sorted

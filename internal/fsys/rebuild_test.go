@@ -28,13 +28,25 @@ func (e *env) asOfNow() []byte {
 // opens the file system.
 func (e *env) loseIndex(checkpoint []byte) *RebuildReport {
 	e.t.Helper()
+	return e.loseIndexAnd(checkpoint, nil)
+}
+
+// loseIndexAnd is loseIndex with a checkpoint that has lost records too.
+func (e *env) loseIndexAnd(checkpoint []byte, lost func(space efs.Space) bool) *RebuildReport {
+	e.t.Helper()
 	e.close()
 	sealer, err := HeadSealer(e.id, e.keys)
 	e.check(err)
 	fresh := e.path("index.db.rebuild")
 	b, err := bolt.Build(fresh, e.id, sealer)
 	e.check(err)
-	rep, err := journal.ReadCheckpointTo(bytes.NewReader(checkpoint), make([]byte, 32), &journal.Visitor{Put: b.Put, Queue: b.Queue})
+	rep, err := journal.ReadCheckpointTo(bytes.NewReader(checkpoint), make([]byte, 32), &journal.Visitor{Queue: b.Queue,
+		Put: func(k efs.Key, version uint64, sealed []byte) error {
+			if lost != nil && lost(k.Space) {
+				return nil
+			}
+			return b.Put(k, version, sealed)
+		}})
 	e.check(err)
 	head := rep.Head
 	head.Seq, head.Revision = head.Seq+1_000_000, head.Revision+1_000_000
@@ -44,7 +56,7 @@ func (e *env) loseIndex(checkpoint []byte) *RebuildReport {
 	blobs, err := dir.Open(e.path("files"), e.files)
 	e.check(err)
 	o := e.options(index, blobs)
-	report, err := Rebuild(ctx, o, nil)
+	report, err := Rebuild(ctx, o, lost != nil, nil)
 	e.check(errors.Join(err, index.Close(), blobs.Close(), bolt.RemoveFiles(e.path("index.db"))))
 	e.check(os.Rename(fresh, e.path("index.db")))
 	e.check(bolt.RemoveFiles(fresh))

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/efs-project/efs"
@@ -18,6 +19,7 @@ import (
 type stranger struct {
 	id     efs.ID
 	sealed int64
+	inline bool // it lies in the index
 	trailer
 	unit  *unit // that its slots name; nil: none
 	epoch int
@@ -86,7 +88,12 @@ func (fs *FS) readStranger(ctx context.Context, id efs.ID) (*stranger, error) {
 		return nil, err
 	}
 	defer b.Close()
-	rd, err := seal.NewReaderAt(b, b.Size(), &seal.Open{FS: fs.o.ID, Content: id, Identities: fs.ident, Size: -1, PlainSize: -1})
+	return fs.strangerOf(id, b, b.Size())
+}
+
+// strangerOf reads what a sealed content tells of itself.
+func (fs *FS) strangerOf(id efs.ID, b io.ReaderAt, size int64) (*stranger, error) {
+	rd, err := seal.NewReaderAt(b, size, &seal.Open{FS: fs.o.ID, Content: id, Identities: fs.ident, Size: -1, PlainSize: -1})
 	if err != nil {
 		return nil, damaged(id, err)
 	}
@@ -95,7 +102,7 @@ func (fs *FS) readStranger(ctx context.Context, id efs.ID) (*stranger, error) {
 	if err != nil {
 		return nil, damaged(id, err)
 	}
-	s := &stranger{id: id, sealed: b.Size(), trailer: *t}
+	s := &stranger{id: id, sealed: size, trailer: *t}
 	for _, stage := range rd.Header().Stages {
 		for _, slot := range stage.Slots {
 			if len(slot.Key) != 16 {
@@ -116,7 +123,7 @@ func (fs *FS) readStranger(ctx context.Context, id efs.ID) (*stranger, error) {
 // strangersExtent is the extent of a stranger in a file, at an offset.
 func (fs *FS) strangersExtent(s *stranger, offset int64) efs.Extent {
 	return efs.Extent{
-		Offset: offset, Length: s.Size, Sealed: s.sealed, Content: s.id,
+		Offset: offset, Length: s.Size, Sealed: s.sealed, Content: s.id, Inline: s.inline,
 		Policy: fs.policy.Load().Version, Epoch: s.epoch,
 	}
 }

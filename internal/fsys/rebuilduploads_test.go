@@ -33,7 +33,7 @@ func (e *env) rebuilt(before efs.IndexSnapshot) *RebuildReport {
 	e.check(b.Finish(head))
 	index := must(bolt.Open(path, e.id, sealer, e.index))
 	blobs := must(dir.Open(e.path("files"), e.files))
-	report, err := Rebuild(ctx, e.options(index, blobs), nil)
+	report, err := Rebuild(ctx, e.options(index, blobs), false, nil)
 	e.check(errors.Join(err, index.Close(), blobs.Close()))
 	for i, name := range bolt.Files(path) {
 		to := bolt.Files(e.path("index.db"))[i]

@@ -206,6 +206,7 @@ func (c *checkpointReader) items(plain []byte) error {
 }
 
 func (c *checkpointReader) lost(format string, args ...any) {
+	c.rep.Holes = true
 	c.rep.addLost("the checkpoint: " + fmt.Sprintf(format, args...))
 }
 

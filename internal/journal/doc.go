@@ -41,6 +41,10 @@ type Report struct {
 	// what could not, in words for people.
 	Complete bool
 	Lost     string
+
+	// Holes is whether records are missing of the checkpoint itself, so that what
+	// was read is no state that ever was.
+	Holes bool
 }
 
 // Visitor is told what a journal holds, in the order in which it was

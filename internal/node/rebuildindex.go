@@ -27,10 +27,12 @@ type RebuildResult struct {
 	GoesOn   uint64 `json:"goes_on"`        // the sequence number that the new index goes on from
 
 	// AccessLost is whether users, rights or the policy are known to have been
-	// changed after the journal's end.
+	// changed after the journal's end, or may be missing of a damaged checkpoint.
 	AccessLost bool   `json:"access_lost"`
 	Aside      string `json:"aside,omitempty"`
 	fsys.RebuildReport
+
+	holes bool // in the tree, as a part of a checkpoint is lost
 }
 
 // rebuildSuffix is that of an index that is being made anew.
@@ -78,7 +80,34 @@ func (n *Node) RebuildIndex(ctx context.Context, name string, acceptRollback boo
 	if err := n.openLateWith(context.WithoutCancel(ctx), rec, func(o *fsys.Options) { o.Restored = true }); err != nil {
 		return out, fmt.Errorf("the index of file system %s is made anew, but it does not open: %w", name, err)
 	}
+	if out.holes {
+		return out, n.mendRebuilt(ctx, name, line, progress)
+	}
 	return out, nil
+}
+
+// mendRebuilt repairs what a rebuild cannot of an index that was made of a
+// checkpoint with holes, and tells how much is left.
+func (n *Node) mendRebuilt(ctx context.Context, name string, line func(string), progress func(done, total int64)) error {
+	f, err := n.FS(name)
+	if err != nil {
+		return err
+	}
+	line("Checking what was made of a damaged journal")
+	report, err := f.Fsck(ctx, fsys.FsckOptions{Repair: true, Progress: progress})
+	if err != nil {
+		return fmt.Errorf("the index of file system %s is made anew and it is served; checking it: %w", name, err)
+	}
+	left := 0
+	for _, p := range report.Problems {
+		if !p.Repaired {
+			left++
+		}
+	}
+	if left > 0 {
+		line(fmt.Sprintf("Problems are left, %d; `efsctl fsck %s` tells which", left, name))
+	}
+	return nil
 }
 
 // makeIndex makes an index at path.
@@ -105,7 +134,14 @@ func (n *Node) makeIndex(ctx context.Context, rec fsRecord, path string, acceptR
 	if out.Known > out.Sequence {
 		line(fmt.Sprintf("Changes %d to %d, and perhaps some after them, are not in it", out.Sequence+1, out.Known))
 	}
-	if out.AccessLost {
+	if out.holes && !out.AccessLost {
+		out.AccessLost = true
+		line("Part of a checkpoint is lost, with revocations perhaps: who was shut out may come in again")
+		if !acceptRollback {
+			return fmt.Errorf("%w: a part of the journal's checkpoint is lost, and it cannot be told whether users, rights or revocations lay in it; "+
+				"`efsctl restore` brings a backup back; to go on with what is left give --accept-rollback, and shut out again who was shut out", efs.ErrRolledBack)
+		}
+	} else if out.AccessLost {
 		line("Users, certificates, grants or the policy were changed after it: who was shut out then may come in again")
 		if !acceptRollback {
 			return fmt.Errorf("%w: the journal ends before the last change of users, rights or policy; see in the audit log what that was (`efsctl audit show --fs %s`), "+
@@ -152,6 +188,7 @@ func (n *Node) replayJournal(ctx context.Context, rec fsRecord, keys *keyring.Ke
 		return head, err
 	}
 	out.Sequence, out.Known, out.Complete, out.Lost = rep.Seq, anchor.Seq, rep.Complete, rep.Lost
+	out.holes = rep.Holes
 	access, err := n.secrets().ring.AccessAnchor(ctx, rec.ID)
 	if err != nil {
 		b.Abort()
@@ -182,7 +219,7 @@ func (n *Node) rebuildFrom(ctx context.Context, rec fsRecord, keys *keyring.Keys
 	}
 	report, err := fsys.Rebuild(ctx, fsys.Options{
 		ID: rec.ID, Name: rec.Name, Index: p.index, Blobs: p.blobs, Keys: keys, Logger: n.log, Clock: n.clock,
-	}, progress)
+	}, out.holes, progress)
 	if err == nil {
 		out.RebuildReport = *report
 	}
