@@ -334,3 +334,53 @@ func (v *volume) blobs(t *testing.T) (names []string) {
 	})
 	return names
 }
+
+// A checkpoint that is damaged takes entries with it, of directories too: what
+// lies in those comes out all the same.
+func TestDirectoriesWithoutAnEntryComeOut(t *testing.T) {
+	v := &volume{Server: kit.New(t)}
+	c := v.Client()
+	defer func() { _ = c.Close() }()
+	meta := map[string]string{"long": strings.Repeat("x", 7000)} // so that there are several chunks of entries
+	want := map[string]int{}
+	for i := range 100 {
+		dir, body := fmt.Sprintf("d%d", i), kit.Pattern(uint64(i+1), 20<<10)
+		want[string(body)]++
+		err := c.Mkdir(t.Context(), dir, client.MkdirOptions{Meta: meta})
+		if err == nil {
+			_, err = c.Put(t.Context(), dir+"/f", bytes.NewReader(body), client.PutOptions{Meta: meta})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.Stop()
+	journal := filepath.Join(v.Root, kit.FS, "files", "journal")
+	if err := os.RemoveAll(journal); err != nil {
+		t.Fatal(err)
+	}
+	v.Start() // and makes a checkpoint
+	var checkpoints []string
+	for end := time.Now().Add(30 * time.Second); len(checkpoints) == 0; time.Sleep(20 * time.Millisecond) {
+		if checkpoints, _ = filepath.Glob(filepath.Join(journal, "*.checkpoint")); time.Now().After(end) {
+			t.Fatal("no checkpoint is made")
+		}
+	}
+	v.Stop()
+	b, err := os.ReadFile(checkpoints[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := errors.Join(os.WriteFile(checkpoints[0], b, 0o600), removeIndex(v)); err != nil {
+		t.Fatal(err)
+	}
+	out, log := v.recovered(t, 1, "--starter-key-file", v.KeyFile)
+	got := map[string]int{}
+	for _, body := range contents(t, out) {
+		got[string(body)]++
+	}
+	if !maps.Equal(got, want) || !strings.Contains(log, "the checkpoint: bytes ") {
+		t.Errorf("%d of %d files came out; it says:\n%s", len(got), len(want), log)
+	}
+}

@@ -48,9 +48,12 @@ func (j *job) orphans(ctx context.Context, root string) error {
 	return nil
 }
 
-// recoveredIn is the directory that orphans come out in: one that the tree
-// does not have.
+// recoveredIn is the directory that strays and orphans come out in: one that
+// the tree, which came out before, does not have.
 func (j *job) recoveredIn() string {
+	if j.rep.RecoveredIn != "" {
+		return j.rep.RecoveredIn
+	}
 	dir := recoveredDir
 	for j.taken[dir] {
 		dir += "~"

@@ -56,6 +56,7 @@ type job struct {
 	rep   Report
 	dirs  map[string]bool // below recovered/ that were written
 	taken map[string]bool // names at the top of what came out that begin as recovered/ does
+	seen  map[efs.ID]bool // directories that were read, where the tree has holes; else nil
 }
 
 // recoveredDir is where what only contents tell of comes out.
@@ -109,8 +110,16 @@ func (j *job) run(ctx context.Context) error {
 		return err
 	}
 	if j.records != nil {
+		if j.state.holes {
+			j.seen = map[efs.ID]bool{}
+		}
 		if err := j.tree(ctx, root); err != nil {
 			return err
+		}
+		if j.state.holes && root == "" {
+			if err := j.strays(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	// Who names a checkpoint wants what it has: in the store of a backup there is

@@ -33,6 +33,7 @@ type state struct {
 	what    string   // of where it came from, for people
 	head    efs.Head // zero: none
 	whole   bool     // everything up to head is in it, and head is the newest known
+	holes   bool     // records are missing of it: directories may hang in nothing
 	notes   []string
 	lacks   []Missing // that are known to be
 }
@@ -152,6 +153,7 @@ func (s *state) replayed(k *Keys, o Options, what string, read func([]byte, func
 		}
 	}
 	s.records, s.from, s.head, s.what = r, Journal, rep.Head, what
+	s.holes = rep.Holes
 	if !rep.Complete {
 		s.lacks = append(s.lacks, Missing{Path: what, Why: "it is not whole: " + rep.Lost})
 	}

@@ -98,6 +98,9 @@ func (j *job) each(ctx context.Context, dir efs.ID, fn func(key []byte, e *efs.E
 // dir emits what is in a directory. above are the directories on the way to
 // it: records that were put together by somebody may lead in a circle.
 func (j *job) dir(ctx context.Context, dir efs.ID, prefix, shown string, above []efs.ID) error {
+	if j.seen != nil {
+		j.seen[dir] = true
+	}
 	all, err := j.names(ctx, dir, shown)
 	if errors.Is(err, efs.ErrDamaged) {
 		j.missing(Missing{Path: shown, Why: "the index is damaged here: " + err.Error()})
