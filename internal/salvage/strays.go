@@ -15,7 +15,7 @@ import (
 // and not emptied yet cannot be told from them.
 func (j *job) strays(ctx context.Context) error {
 	tops, err := j.unreached(ctx)
-	if err != nil {
+	if err != nil || len(tops) == 0 {
 		return err
 	}
 	in := j.recoveredIn()
