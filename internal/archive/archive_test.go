@@ -82,7 +82,7 @@ func TestRemovedPathsComeFirst(t *testing.T) {
 }
 
 func TestNamesThatLeadElsewhereAreRefused(t *testing.T) {
-	for _, name := range []string{"", "/etc/passwd", "a//b", "../x", "a/../b", "a/./b", ".", "..", "a/", "a\x00b", "\xff", strings.Repeat("a/", 3000) + "a"} {
+	for _, name := range []string{"", "/etc/passwd", "a//b", "../x", "a/../b", "a/./b", ".", "..", "a/", "a\x00b", "\xff", strings.Repeat("a/", maxName/2) + "a"} {
 		if ValidName(name) {
 			t.Errorf("%.40q is valid", name)
 		}

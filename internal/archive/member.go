@@ -56,6 +56,10 @@ type Range struct {
 	To   int64 `json:"to"`   // the byte after the last
 }
 
+// maxName is how long a name may be, bytes. Directories that were moved below
+// others make paths longer than efs.MaxPath, by which nobody can ask for them.
+const maxName = 256 << 10
+
 // maxSize is more than any file has, and leaves room to calculate with.
 const maxSize = 1 << 60
 
@@ -256,7 +260,7 @@ func (m *Member) meta(k, v string) {
 // ValidName reports whether name may be that of a member: one that stays below
 // the directory it is put in, whatever that is.
 func ValidName(name string) bool {
-	if name == "" || len(name) > efs.MaxPath || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 		return false
 	}
 	for s := range strings.SplitSeq(name, "/") {

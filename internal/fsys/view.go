@@ -186,9 +186,12 @@ func (v *View) Open(ctx context.Context, path string, e *efs.Entry) (*File, erro
 	if err := v.usable(); err != nil {
 		return nil, err
 	}
-	segs, err := parseEntry(path)
-	if err != nil {
-		return nil, err
+	segs := strings.Split(strings.Trim(path, "/"), "/")
+	if e == nil { // else Walk gave it, whose paths may be longer than any that is asked for
+		var err error
+		if segs, err = parseEntry(path); err != nil {
+			return nil, err
+		}
 	}
 	s, err := v.past.found(ctx, segs)
 	switch {

@@ -230,3 +230,19 @@ func TestNamesThatAreOneToTheFileSystem(t *testing.T) {
 	}
 	must(t, d.Close())
 }
+
+// A path may be longer than systems take in one piece.
+func TestPathsLongerThanTheSystemTakes(t *testing.T) {
+	d, dir := newDir(t, false)
+	name := strings.Repeat(strings.Repeat("d", 250)+"/", 20)
+	put(t, d, name+"file", "deep")
+	must(t, d.Put(link(name+"link", "file"), nil))
+	must(t, d.Close())
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	if b, err := root.ReadFile(name + "link"); err != nil || string(b) != "deep" {
+		t.Errorf("%q %v", b, err)
+	}
+	must(t, root.RemoveAll(strings.Repeat("d", 250)))
+}
