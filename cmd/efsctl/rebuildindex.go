@@ -47,7 +47,7 @@ place, 1 the file system is served, but for what is listed, 2 nothing was made.`
 func (c *ctl) rebuildIndex(cmd *cobra.Command, r admin.RebuildIndexRequest) error {
 	done, err := long(c, cmd, bytesProgress("making the index of "+r.FS+" anew"), (*admin.Client).RebuildIndex, r,
 		func(cmd *cobra.Command, done node.RebuildResult) { printRebuilt(cmd, r.FS, done) })
-	if err == nil && (!done.Complete || len(done.Unopened) > 0) {
+	if err == nil && (!done.Complete || len(done.Unopened) > 0 || done.PartlyFiles > 0) {
 		return codedError{errors.New("not all of it could be read: see above"), exitFailure}
 	}
 	return err
@@ -56,6 +56,7 @@ func (c *ctl) rebuildIndex(cmd *cobra.Command, r admin.RebuildIndexRequest) erro
 func printRebuilt(cmd *cobra.Command, fs string, r node.RebuildResult) {
 	printPaths(cmd, "stored later, and now at:", r.Recovered, r.RecoveredFiles)
 	printPaths(cmd, "removed, as their contents were deleted or replaced later:", r.Gone, r.GoneFiles)
+	printPaths(cmd, "of whose contents a part is gone, and which stay as they are:", r.Partly, r.PartlyFiles)
 	printPaths(cmd, "uploads in parts that were open; one that was completed later has to be completed again, until it expires:", r.Uploads, int64(len(r.Uploads)))
 	printPaths(cmd, "contents that do not open, or have no place, and stay where they are:", r.Unopened, int64(len(r.Unopened)))
 	if r.Mended > 0 {

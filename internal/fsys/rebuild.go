@@ -22,12 +22,14 @@ type RebuildReport struct {
 	Bytes     int64    `json:"bytes"`               // in them
 	Recovered []string `json:"recovered,omitempty"` // where contents that it did not know are now; the first thousand
 	Gone      []string `json:"gone,omitempty"`      // files whose contents are gone: they were deleted or replaced later; the first thousand
+	Partly    []string `json:"partly,omitempty"`    // files of which a part of the contents is gone, and which stay as they are; the first thousand
 	Unopened  []string `json:"unopened,omitempty"`  // contents that stay where they are: nothing can be told of them, or they have no place
 
 	Uploads []string `json:"uploads,omitempty"` // where uploads in parts lead that were open; one that was completed later is to be completed again
 
 	RecoveredFiles int64 `json:"recovered_files"`
 	GoneFiles      int64 `json:"gone_files"`
+	PartlyFiles    int64 `json:"partly_files"`
 	Superseded     int64 `json:"superseded"` // contents of versions that were replaced: to be deleted
 	Resealed       int64 `json:"resealed"`   // contents that were sealed anew later, and found
 
@@ -113,7 +115,7 @@ type rebuild struct {
 	use   efs.Usage
 	users map[string]efs.Usage
 
-	missing map[efs.ID]bool // files of which a content is not there
+	missing map[efs.ID]bool // files of which a content is not there; whether another one is
 	found   []stranger
 }
 
@@ -133,6 +135,12 @@ func (r *rebuild) volume() error {
 func (r *rebuild) isThere(id efs.ID) bool {
 	_, ok := slices.BinarySearchFunc(r.blobs, id, compareID)
 	return ok
+}
+
+// isMissing reports whether a content of a file is not there.
+func (r *rebuild) isMissing(file efs.ID) bool {
+	_, missing := r.missing[file]
+	return missing
 }
 
 // know notes that something refers to a content.
@@ -156,13 +164,18 @@ func (r *rebuild) entries() error {
 		r.use = efs.Usage{Bytes: r.use.Bytes + e.Size, Files: r.use.Files + 1}
 		u := r.users[e.Owner]
 		r.users[e.Owner] = efs.Usage{Bytes: u.Bytes + e.Size, Files: u.Files + 1}
+		there := 0
 		for _, x := range e.Extents {
 			if x.Inline {
+				there++
 				continue
 			}
-			if r.know(x.Content); !r.isThere(x.Content) {
-				r.missing[e.File] = true
+			if r.know(x.Content); r.isThere(x.Content) {
+				there++
 			}
+		}
+		if there < len(e.Extents) {
+			r.missing[e.File] = there > 0
 		}
 		return nil
 	})
@@ -194,10 +207,11 @@ func (r *rebuild) count() error {
 	return err
 }
 
-// gone removes the files of which a content is not there and was not found
-// elsewhere: they were deleted or replaced after the journal's end.
+// gone removes the files of which no content is there or was found elsewhere:
+// they were deleted or replaced after the journal's end. Those that have a part
+// left were perhaps damaged: it stays, and so do they.
 func (r *rebuild) gone() error {
-	for file := range r.missing {
+	for file, some := range r.missing {
 		segs, err := r.fs.climb(r.ctx, file)
 		if errors.Is(err, efs.ErrNotFound) {
 			continue // in a directory that is being emptied
@@ -206,6 +220,12 @@ func (r *rebuild) gone() error {
 			return err
 		}
 		path := join(segs)
+		if some {
+			if r.report.PartlyFiles++; r.report.PartlyFiles <= rebuildPaths {
+				r.report.Partly = append(r.report.Partly, "/"+path)
+			}
+			continue
+		}
 		if err := r.fs.Remove(r.ctx, path, RemoveOptions{}); err != nil {
 			return fmt.Errorf("removing file %s, whose contents are gone: %w", file, err)
 		}
@@ -214,6 +234,7 @@ func (r *rebuild) gone() error {
 		}
 	}
 	slices.Sort(r.report.Gone)
+	slices.Sort(r.report.Partly)
 	return nil
 }
 

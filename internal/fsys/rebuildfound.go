@@ -75,7 +75,7 @@ func (r *rebuild) stranger(id efs.ID) error {
 		// nothing else is left of either version.
 		r.found = append(r.found, *s)
 		return nil
-	case r.missing[e.File]:
+	case r.isMissing(e.File):
 		return r.heal(e, s)
 	}
 	return r.toDelete(id)
@@ -160,6 +160,7 @@ func (r *rebuild) heal(e *keyedEntry, s *stranger) error {
 	if e, err = r.fs.byFile(r.ctx, e.File); err != nil {
 		return err
 	}
+	r.missing[e.File] = true
 	if !slices.ContainsFunc(e.Extents, func(x efs.Extent) bool { return !x.Inline && !r.isThere(x.Content) }) {
 		delete(r.missing, e.File)
 	}

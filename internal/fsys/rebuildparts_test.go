@@ -98,3 +98,24 @@ func TestRebuildKeepsAnUploadThatReplacedAFile(t *testing.T) {
 	e.holds("recovered/f", want)
 	e.clean()
 }
+
+// A file of which a part is lost is not deleted with what is left of it: put
+// back, it is whole.
+func TestRebuildKeepsWhatIsLeftOfAFile(t *testing.T) {
+	e := newEnv(t)
+	want := e.inParts("f", 1, 2)
+	e.idle()
+	before := e.asOfNow()
+	path := e.blobFile(must(e.Stat(ctx, "f")).Extents[1].Content)
+	lost := must(os.ReadFile(path))
+	e.check(os.Remove(path))
+	r := e.loseIndex(before)
+	e.recovered(r)
+	if len(r.Gone) > 0 || r.PartlyFiles != 1 || !slices.Equal(r.Partly, []string{"/f"}) {
+		t.Errorf("%+v", r)
+	}
+	e.idle()
+	e.check(os.WriteFile(path, lost, 0o600))
+	e.holds("f", want)
+	e.clean()
+}
