@@ -107,8 +107,17 @@ func osPath(path string) (string, error) {
 // rights of who fetches it.
 const permissions = 0o777
 
+// known is a time in microseconds since 1970. 0 says that none is known, and
+// there are files of just that time: theirs is the next one.
+func known(t time.Time) int64 {
+	if n := t.UnixMicro(); n != 0 {
+		return n
+	}
+	return 1
+}
+
 func nodeOf(path string, fi fs.FileInfo) treesync.Node {
-	n := treesync.Node{Path: path, Modified: fi.ModTime().UnixMicro(), Stamp: stampOf(fi)}
+	n := treesync.Node{Path: path, Modified: known(fi.ModTime()), Stamp: stampOf(fi)}
 	switch fi.Mode().Type() {
 	case 0:
 		n.Kind, n.Size = treesync.File, fi.Size()

@@ -135,7 +135,7 @@ func (r *remote) isPart() bool {
 func (r *remote) node(path string, e *client.Entry) treesync.Node {
 	n := treesync.Node{Path: path, Size: e.Size, Version: e.ETag, Target: e.Target}
 	if !e.Modified.IsZero() {
-		n.Modified = e.Modified.UnixMicro()
+		n.Modified = known(e.Modified)
 	}
 	switch e.Kind {
 	case "file":
