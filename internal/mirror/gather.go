@@ -89,6 +89,11 @@ func (m *Mirror) remembered(s side, nodes []treesync.Node) {
 
 // listSide lists a directory of a side, in order.
 func (m *Mirror) listSide(ctx context.Context, s side, dir string, deep bool, incomplete *bool) ([]treesync.Node, error) {
+	if l, ok := s.(*local); ok {
+		if err := l.refresh(); err != nil {
+			return nil, err
+		}
+	}
 	nodes, err := s.list(ctx, dir, deep, m.o.Filter, func(err error) {
 		if !errors.Is(err, errUnfit) {
 			*incomplete = true

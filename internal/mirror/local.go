@@ -44,7 +44,8 @@ func openLocal(dir string) (*local, error) {
 
 // refresh opens the directory that has the name now: while a tree is watched,
 // another may take its place, and what is listed of one is not to be read from
-// the other. errNotThere where none has the name any more.
+// the other. errNotThere where none has the name any more. Nothing else is done
+// with the tree meanwhile.
 func (l *local) refresh() error {
 	if l.root == nil {
 		return errNotThere

@@ -32,8 +32,8 @@ type walker struct {
 }
 
 func (l *local) list(ctx context.Context, dir string, deep bool, f *treesync.Filter, trouble func(error)) ([]treesync.Node, error) {
-	if err := l.refresh(); err != nil {
-		return nil, err
+	if l.root == nil {
+		return nil, errNotThere
 	}
 	if dir == "" {
 		l.parts.Store(0)
