@@ -1406,7 +1406,9 @@ def output(path: str | None) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     part = path + ".part"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # Windows would change line ends
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(part)  # of a run before; neither its mode nor a link is kept
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would change line ends
     with open(os.open(part, flags, 0o600), "wb") as f:
         try:
             yield f

@@ -112,8 +112,18 @@ func TestAnOutputHasItsNameOnlyWhenWhole(t *testing.T) {
 	if b, err := os.ReadFile(out + ".part"); err != nil || len(b) < 1<<20 || !bytes.HasPrefix(plain, b) {
 		t.Errorf("%d bytes could be authenticated, %v", len(b), err)
 	}
+	other := write(t, "other", []byte("of somebody"))
+	if err := errors.Join(os.Chmod(other, 0o666), os.Remove(out+".part"), os.Symlink(other, out+".part")); err != nil {
+		t.Fatal(err)
+	}
 	if r := command(t, whole, "-p", pass, "-o", out, "-"); r.status != 0 {
 		t.Errorf("exit status %d, %s", r.status, r.err)
+	}
+	if b, err := os.ReadFile(other); err != nil || string(b) != "of somebody" {
+		t.Errorf("written through a link: %d bytes, %v", len(b), err)
+	}
+	if fi, err := os.Lstat(out); err != nil || fi.Mode() != 0o600 {
+		t.Errorf("others can read it: %v %v", fi.Mode(), err)
 	}
 	if b, err := os.ReadFile(out); err != nil || !bytes.Equal(b, plain) {
 		t.Errorf("%d bytes, %v", len(b), err)
