@@ -404,3 +404,20 @@ func TestExamples(t *testing.T) {
 		}
 	}
 }
+
+// A manifest that is damaged keeps nobody from the other backups.
+func TestADamagedManifestIsInNobodysWay(t *testing.T) {
+	w := newWorld(t)
+	r := w.repo()
+	w.store(10)
+	first := w.backUp(r)
+	w.store(20)
+	second := w.backUp(r)
+	w.check(os.WriteFile(filepath.Join(w.dir, backupsDir, second.Name+".json"), []byte("{"), 0o600))
+	if _, err := r.Find(""); !errors.Is(err, efs.ErrDamaged) || !strings.Contains(err.Error(), second.Name) {
+		t.Errorf("the newest: %v", err)
+	}
+	m, err := r.Find(first.Name)
+	w.check(err)
+	w.whole(r, m, 1)
+}

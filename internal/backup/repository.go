@@ -298,7 +298,7 @@ func (r *Repository) manifest(name string) (m Manifest, err error) {
 		return m, err
 	}
 	if err := json.Unmarshal(b, &m); err != nil || m.Name != name || m.FS != r.about.FS {
-		return m, fmt.Errorf("%w: the manifest of backup %s makes no sense", efs.ErrDamaged, name)
+		return m, fmt.Errorf("%w: the manifest of backup %s makes no sense; the others can be restored, each by its name", efs.ErrDamaged, name)
 	}
 	return m, checkFormat(m.Format)
 }
@@ -307,6 +307,11 @@ func (r *Repository) manifest(name string) (m Manifest, err error) {
 // other begins with, by its sequence number, or by a time (RFC 3339, or a date),
 // which stands for the last one begun until then. "" is the newest one. efs.ErrNotFound.
 func (r *Repository) Find(which string) (Manifest, error) {
+	if backupName.MatchString(which) { // whatever the others are like
+		if m, err := r.manifest(which); !errors.Is(err, os.ErrNotExist) {
+			return m, err
+		}
+	}
 	all, err := r.List()
 	if err != nil {
 		return Manifest{}, err

@@ -57,6 +57,9 @@ func readable(path string) error {
 	if err == nil && part == nil {
 		err = fmt.Errorf("%w: it does not hold the server's secrets, as those that efsctl backup-keys writes do: put a copy of %s in its place instead", efs.ErrBadInput, serverDir)
 	}
+	if err == nil { // once it lies ready, nothing else can be begun with
+		err = starter.CheckExported(part)
+	}
 	return err
 }
 

@@ -91,6 +91,13 @@ func Unpack(dir string, exported []byte) error {
 	return nil
 }
 
+// CheckExported is nil if Unpack would take what Export returned: efs.ErrDamaged,
+// efs.ErrUnsupported.
+func CheckExported(exported []byte) error {
+	_, err := parsePortable(exported)
+	return err
+}
+
 func parsePortable(exported []byte) (p portable, err error) {
 	bad := fmt.Errorf("%w: these are no secrets of a server", efs.ErrDamaged)
 	if err := json.Unmarshal(exported, &p); err != nil {
