@@ -377,7 +377,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			}
 		}
 		_ = cmd.Wait()
-		if _, err := Verify(filepath.Join(dir, Dir), testKey); errors.Is(err, efs.ErrNotFound) && durable == 0 && reached == 0 {
+		if _, err := Verify(t.Context(), filepath.Join(dir, Dir), testKey); errors.Is(err, efs.ErrNotFound) && durable == 0 && reached == 0 {
 			continue // killed before it wrote anything
 		}
 		n, _ := checkJournal(t, dir)

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -149,5 +150,19 @@ func TestBadSectorsOfACheckpointArePassedBy(t *testing.T) {
 	}
 	if rep.Complete || !sameHead(rep.Head, s.head) || size == 0 || size > 2*chunkSize {
 		t.Errorf("%d bytes lost; %+v", size, rep)
+	}
+}
+
+// Who checks a journal of gigabytes may give up.
+func TestVerifyEndsWithItsContext(t *testing.T) {
+	dir := t.TempDir()
+	checkpointOf(t, dir, filled(random(t), 5), 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := Verify(ctx, dir, testKey); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := Verify(ctx, dir, testKey); !errors.Is(err, context.Canceled) {
+		t.Errorf("after its end: %v", err)
 	}
 }

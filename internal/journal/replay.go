@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,16 +39,25 @@ func ReplayTo(dir string, key []byte, v *Visitor) (Report, error) {
 }
 
 // Verify reads a journal, also one that is being written, and reports what it
-// leads to. Errors: those of Replay.
-func Verify(dir string, key []byte) (rep Report, err error) {
+// leads to. Errors: those of Replay, and that of ctx once it has ended.
+func Verify(ctx context.Context, dir string, key []byte) (rep Report, err error) {
+	v := &Visitor{Put: func(efs.Key, uint64, []byte) error { return ctx.Err() }}
 	for range 10 {
-		rep, err = ReplayTo(dir, key, &Visitor{})
+		before, _ := list(dir) // an error is told by what follows
+		rep, err = ReplayTo(dir, key, v)
 		if err == nil && rep.Complete || err != nil && !errors.Is(err, os.ErrNotExist) {
 			break
 		}
 		// Perhaps a new checkpoint has replaced a file meanwhile, or a chunk is
-		// only half written.
-		time.Sleep(20 * time.Millisecond)
+		// only half written. Else it is no use to read gigabytes again.
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return rep, ctx.Err()
+		}
+		if after, _ := list(dir); slices.Equal(before, after) {
+			break
+		}
 	}
 	return rep, err
 }

@@ -74,7 +74,7 @@ func (f *FileSystem) Fsck(ctx context.Context, o fsys.FsckOptions) (*fsys.FsckRe
 	if err != nil {
 		return report, err
 	}
-	p, err := f.journalProblem(o.Repair)
+	p, err := f.journalProblem(ctx, o.Repair)
 	if p != nil {
 		report.Problems = append(report.Problems, *p)
 	}
@@ -84,7 +84,7 @@ func (f *FileSystem) Fsck(ctx context.Context, o fsys.FsckOptions) (*fsys.FsckRe
 // ProblemJournal is the kind of a problem of the journal.
 const ProblemJournal = "journal"
 
-func (f *FileSystem) journalProblem(repair bool) (*fsys.Problem, error) {
+func (f *FileSystem) journalProblem(ctx context.Context, repair bool) (*fsys.Problem, error) {
 	k := f.parts.journal
 	if k == nil {
 		return nil, nil
@@ -106,8 +106,10 @@ func (f *FileSystem) journalProblem(repair bool) (*fsys.Problem, error) {
 	}
 	defer clear(key)
 	p := &fsys.Problem{Kind: ProblemJournal, Remedy: "run fsck with --repair: a new checkpoint is made"}
-	rep, err := journal.Verify(f.parts.places.journal(), key)
+	rep, err := journal.Verify(ctx, f.parts.places.journal(), key)
 	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case err != nil:
 		p.Detail = err.Error()
 	case !rep.Complete:
