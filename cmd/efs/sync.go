@@ -37,7 +37,8 @@ first time, all that SRC does not have. Nothing is deleted if SRC is empty or
 cannot be read as a whole.
 
 Patterns are those of gitignore(5), the last that fits decides; what they leave
-out is neither copied nor deleted.`
+out is neither copied nor deleted. Devices, sockets and pipes are passed by and
+told, which is no failure.`
 
 // syncFlags are the flags that go with --sync alone.
 type syncFlags struct {
