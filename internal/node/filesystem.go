@@ -128,6 +128,13 @@ func (n *Node) openFSWith(ctx context.Context, rec fsRecord, adjust func(*fsys.O
 	if err != nil {
 		return nil, err
 	}
+	if rec.Phase == phaseReady {
+		// A mark that a crash has left would have a later restore, which is cut off
+		// while this volume is away, remove what is on it when it is back.
+		if err := unmarkRestoring(p.places); err != nil {
+			n.log.Warn("removing the marks of a restore that is done", "fs", rec.Name, "err", err)
+		}
+	}
 	p.runJournal()
 	return n.serve(rec, p, users), nil
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -56,5 +57,26 @@ func TestUndoingARestoreRemovesOnlyWhatItMade(t *testing.T) {
 	gone(false)
 	if _, err := os.Stat(filepath.Join(p.files, "content")); err != nil {
 		t.Error("somebody's content was removed:", err)
+	}
+}
+
+// Killed after a restore was done and before its marks were removed, the next
+// start removes them: they would give the volume up to a later restore.
+func TestMarksOfARestoreThatIsDoneGo(t *testing.T) {
+	r := newRig(t)
+	n := r.open()
+	f := mustCreate(t, n, "user-data")
+	places, id := f.parts.places, f.ID()
+	if err := errors.Join(n.Close(), markRestoring(places, id)); err != nil {
+		t.Fatal(err)
+	}
+	n = r.open()
+	if _, err := n.FS("user-data"); err != nil {
+		t.Fatal(err)
+	}
+	for _, top := range places.tops() {
+		if _, err := os.Lstat(filepath.Join(top, restoringFile)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the mark in '%s' is there: %v", top, err)
+		}
 	}
 }
