@@ -111,7 +111,7 @@ func (m *Mirror) downloadOn(ctx context.Context, a *treesync.Action, from *remot
 	if err != nil {
 		return err
 	}
-	f, err := to.root.OpenFile(temp, os.O_RDWR|os.O_CREATE|openFlags, 0o600)
+	f, err := to.openPart(temp)
 	if err != nil {
 		return err
 	}
@@ -143,6 +143,30 @@ func (m *Mirror) downloadOn(ctx context.Context, a *treesync.Action, from *remot
 		return err
 	}
 	return m.received(a, to, at, true)
+}
+
+// openPart opens what has arrived of a file, or begins it. Its name can be told
+// beforehand: a link that stands there is removed, not followed.
+func (l *local) openPart(temp string) (*os.File, error) {
+	if fi, err := l.root.Lstat(temp); err == nil && !fi.Mode().IsRegular() {
+		if err := l.root.Remove(temp); err != nil {
+			return nil, err
+		}
+	}
+	f, err := l.root.OpenFile(temp, os.O_RDWR|os.O_CREATE|openFlags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := f.Stat()
+	named, nerr := l.root.Lstat(temp)
+	if err = errors.Join(err, nerr); err == nil && !os.SameFile(opened, named) {
+		err = errMoved
+	}
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	return f, nil
 }
 
 // fill hashes what f has, and receives what is missing.
