@@ -54,7 +54,9 @@ func openKept(dir string, o Options) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Dir, o.Key, o.Index = filepath.Join(dir, Dir), testKey, x
+	if o.Key, o.Index = testKey, x; o.Dir == "" {
+		o.Dir = filepath.Join(dir, Dir)
+	}
 	if o.Pause == 0 {
 		o.Pause = time.Millisecond
 	}

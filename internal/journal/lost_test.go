@@ -166,3 +166,32 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 		t.Errorf("after its end: %v", err)
 	}
 }
+
+// A volume that is away is not made anew in its place; when it is back, the
+// journal goes on.
+func TestNothingIsMadeInPlaceOfAVolumeThatIsAway(t *testing.T) {
+	dir := t.TempDir()
+	volume := filepath.Join(dir, "volume")
+	if err := os.Mkdir(volume, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	k := start(t, dir, Options{Dir: filepath.Join(volume, Dir)})
+	k.commits(t, 10)
+	k.await(t)
+	if err := os.Rename(volume, volume+".away"); err != nil {
+		t.Fatal(err)
+	}
+	k.commits(t, 10)
+	k.until(t, func(s Status) bool { return s.State == Paused })
+	if _, err := os.Lstat(volume); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("something is in its place: %v", err)
+	}
+	if err := os.Rename(volume+".away", volume); err != nil {
+		t.Fatal(err)
+	}
+	k.commits(t, 10)
+	k.await(t)
+	if n, rep := checkJournal(t, volume); n != 30 || !rep.Complete {
+		t.Errorf("leads to %d of 30; %+v", n, rep)
+	}
+}

@@ -26,7 +26,12 @@ func (k *Keeper) consider() {
 	if k.making != nil || !k.due() {
 		return
 	}
-	err := atomicfile.MkdirAll(k.o.Dir, 0o700) // somebody may have removed it
+	// Somebody may have removed the directory. Where the one that it lies in is
+	// missing too, a volume is away, in whose place nothing is to be made.
+	_, err := os.Stat(filepath.Dir(k.o.Dir))
+	if err == nil {
+		err = atomicfile.MkdirAll(k.o.Dir, 0o700)
+	}
 	if err == nil {
 		err = k.mayTake(k.estimate())
 	}
