@@ -81,7 +81,7 @@ func (r *rebuild) ownTokens(u *unit, dir efs.ID) (bool, error) {
 	}
 	e, err := r.fs.openEntry(recs[0].Key, recs[0].Sealed)
 	if err != nil {
-		return true, nil //nolint:nilerr // fsck tells of it
+		return true, nil // fsck tells of it
 	}
 	key, err := r.fs.entryKey(tokens{u, true}, dir, e.Name)
 	return string(key[:]) == string(recs[0].Key), err
@@ -92,7 +92,7 @@ func (r *rebuild) lostEntries(inside map[efs.ID]bool) error {
 	return r.fs.scan(r.ctx, efs.SpacePlaces, nil, scanPage, func(rec *efs.Record) error {
 		id, err := keyID(rec.Key)
 		if err != nil || id == r.fs.o.ID {
-			return nil //nolint:nilerr // fsck tells of it
+			return nil // fsck tells of it
 		}
 		p, u, err := r.fs.openPlace(id, rec.Sealed)
 		if isForgotten(err) || errors.Is(err, efs.ErrDamaged) {
@@ -180,7 +180,7 @@ func (r *rebuild) lostFiles(map[efs.ID]bool) error {
 	return r.fs.scan(r.ctx, efs.SpaceFiles, nil, scanPage, func(rec *efs.Record) error {
 		id, err := keyID(rec.Key)
 		if err != nil {
-			return nil //nolint:nilerr // fsck tells of it
+			return nil // fsck tells of it
 		}
 		e, err := r.fs.byFile(r.ctx, id)
 		if isForgotten(err) || errors.Is(err, efs.ErrDamaged) || e != nil {
@@ -204,7 +204,7 @@ func (r *rebuild) smallStrangers() error {
 	return r.fs.scan(r.ctx, efs.SpaceInline, nil, scanPage, func(rec *efs.Record) error {
 		id, err := keyID(rec.Key)
 		if err != nil {
-			return nil //nolint:nilerr // fsck tells of it
+			return nil // fsck tells of it
 		}
 		known, err := r.fs.isLeased(r.ctx, id)
 		if err == nil && !known {
