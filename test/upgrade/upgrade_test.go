@@ -3,6 +3,7 @@ package upgrade
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,8 +113,10 @@ func TestForwardAndBack(t *testing.T) {
 	}
 	tr.links["/plain/renamed"] = tr.links["/plain/link"]
 	delete(tr.links, "/plain/link")
-	// The parts of the upload under way are nobody's here, but they are counted.
-	if out, err := s.TryCtl("fsck", kit.FS, "--deep"); err == nil || !strings.Contains(out, "\n3 problems.") || strings.Count(out, "content-orphan") != 2 || strings.Count(out, "usage: ") != 1 {
+	// The parts of the upload under way are nobody's here, but they are counted,
+	// which fsck tells unless something was committed while it counted.
+	out, err := s.TryCtl("fsck", kit.FS, "--deep")
+	if counted := strings.Count(out, "usage: "); err == nil || strings.Count(out, "content-orphan") != 2 || counted > 1 || !strings.Contains(out, fmt.Sprintf("\n%d problems.", 2+counted)) {
 		t.Errorf("fsck: %v\n%s", err, out)
 	}
 	s.Ctl("audit", "verify")
