@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,9 +39,10 @@ func TestAFullVolumeWhenAFileIsDueLeavesAWholeLog(t *testing.T) {
 // by whoever writes the volume, who would have the server itself remove, and
 // sign, what is to be hidden.
 func TestTheAgeOfAFileIsNotThatOfTheVolume(t *testing.T) {
-	now := time.Now()
+	var later atomic.Int64 // the log's own goroutine asks for the time
+	clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	w := newWorld(t, func(o *Options) {
-		o.MaxSize, o.KeepAge, o.Clock = 1000, 24*time.Hour, func() time.Time { return now }
+		o.MaxSize, o.KeepAge, o.Clock = 1000, 24*time.Hour, clock
 	})
 	w.store(12)
 	before := w.files()
@@ -48,15 +50,15 @@ func TestTheAgeOfAFileIsNotThatOfTheVolume(t *testing.T) {
 		t.Fatal(before)
 	}
 	for _, path := range before {
-		must(t, os.Chtimes(path, now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 0)))
+		must(t, os.Chtimes(path, clock().AddDate(-1, 0, 0), clock().AddDate(-1, 0, 0)))
 	}
 	w.log.retain()
 	if left := w.files(); len(left) != len(before) {
 		t.Errorf("%d files of %d are left", len(left), len(before))
 	}
-	now = now.Add(25 * time.Hour)
+	later.Store(int64(25 * time.Hour))
 	for _, path := range before {
-		must(t, os.Chtimes(path, now, now))
+		must(t, os.Chtimes(path, clock(), clock()))
 	}
 	w.log.retain()
 	if left := w.files(); len(left) != 2 {
