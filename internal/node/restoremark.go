@@ -75,10 +75,12 @@ func removeMarked(ctx context.Context, top string) error {
 }
 
 // removeEmpty removes what buildDirectories made below top, unless there is
-// anything in it.
+// anything in it but a mark that was being written.
 func (n *Node) removeEmpty(top string, p places) error {
-	if _, err := os.Lstat(top); errors.Is(err, os.ErrNotExist) {
+	if err := atomicfile.CleanUp(top); errors.Is(err, os.ErrNotExist) {
 		return nil
+	} else if err != nil {
+		return err
 	}
 	for _, d := range []string{p.files, p.system, top} {
 		if d == top || filepath.Dir(d) == top {

@@ -52,6 +52,9 @@ func TestUndoingARestoreRemovesOnlyWhatItMade(t *testing.T) {
 	build(false) // killed before it was marked
 	undo()
 	gone(true)
+	build(false, filepath.Join(p.home, "."+restoringFile+".tmp-X")) // killed while it was
+	undo()
+	gone(true)
 	build(false, filepath.Join(p.files, "content"))
 	undo()
 	gone(false)

@@ -4,11 +4,13 @@ package memory
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -147,6 +149,9 @@ func watch(t *testing.T, pid int) (stop func() int64) {
 // what is mapped from files, as the index is, does not count.
 func anonymous(t *testing.T, pid int) int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return 0 // it has ended
+	}
 	if err != nil {
 		t.Error(err)
 		return 0
