@@ -38,26 +38,19 @@ func (j *job) strays(ctx context.Context) error {
 // in none of them.
 func (j *job) unreached(ctx context.Context) ([]efs.ID, error) {
 	hangs := map[efs.ID]bool{} // those not read; whether one of them holds it
-	var after []byte
-	for {
-		recs, err := j.records.Scan(ctx, efs.SpaceEntries, nil, after, scanPage)
-		if err != nil {
-			return nil, err
+	err := j.scanEntries(ctx, nil, func(rec *efs.Record) error {
+		if len(rec.Key) < len(efs.ID{}) || j.seen[efs.ID(rec.Key[:16])] {
+			return nil
 		}
-		for _, rec := range recs {
-			if len(rec.Key) < len(efs.ID{}) || j.seen[efs.ID(rec.Key[:16])] {
-				continue
-			}
-			dir := efs.ID(rec.Key[:16])
-			hangs[dir] = hangs[dir] || false
-			if e, err := j.entry(rec.Key, rec.Sealed); err == nil && e.Kind == efs.KindDir {
-				hangs[e.File] = true
-			}
+		dir := efs.ID(rec.Key[:16])
+		hangs[dir] = hangs[dir] || false
+		if e, err := j.entry(rec.Key, rec.Sealed); err == nil && e.Kind == efs.KindDir {
+			hangs[e.File] = true
 		}
-		if len(recs) < scanPage {
-			break
-		}
-		after = recs[len(recs)-1].Key
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	all := make([]efs.ID, 0, len(hangs))
 	for dir := range hangs {

@@ -73,18 +73,26 @@ func (j *job) lookup(ctx context.Context, dir efs.ID, name string) (found *efs.E
 
 // each calls fn with each entry of a directory, or the error of opening it.
 func (j *job) each(ctx context.Context, dir efs.ID, fn func(key []byte, e *efs.Entry, err error) error) error {
+	return j.scanEntries(ctx, dir[:], func(rec *efs.Record) error {
+		e, err := j.entry(rec.Key, rec.Sealed)
+		return fn(rec.Key, e, err)
+	})
+}
+
+// scanEntries calls fn with each record of an entry whose key begins with
+// prefix.
+func (j *job) scanEntries(ctx context.Context, prefix []byte, fn func(*efs.Record) error) error {
 	var after []byte
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		recs, err := j.records.Scan(ctx, efs.SpaceEntries, dir[:], after, scanPage)
+		recs, err := j.records.Scan(ctx, efs.SpaceEntries, prefix, after, scanPage)
 		if err != nil {
 			return err
 		}
-		for _, rec := range recs {
-			e, err := j.entry(rec.Key, rec.Sealed)
-			if err := fn(rec.Key, e, err); err != nil {
+		for i := range recs {
+			if err := fn(&recs[i]); err != nil {
 				return err
 			}
 		}
