@@ -42,10 +42,8 @@ func (c *ctl) fsck(cmd *cobra.Command, r admin.FsckRequest) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range report.Problems {
-		if !p.Repaired {
-			return codedError{errors.New(""), exitFailure}
-		}
+	if len(report.Left()) > 0 {
+		return codedError{errors.New(""), exitFailure}
 	}
 	return nil
 }

@@ -236,3 +236,14 @@ type FsckReport struct {
 	UsageChecked bool      `json:"usage_checked"` // false: it was written to meanwhile, so that sums could not be compared
 	Problems     []Problem `json:"problems"`
 }
+
+// Left returns the problems that were not repaired; none is an empty list.
+func (r *FsckReport) Left() []Problem {
+	left := []Problem{}
+	for _, p := range r.Problems {
+		if !p.Repaired {
+			left = append(left, p)
+		}
+	}
+	return left
+}

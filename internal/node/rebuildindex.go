@@ -98,13 +98,7 @@ func (n *Node) mendRebuilt(ctx context.Context, name string, line func(string), 
 	if err != nil {
 		return fmt.Errorf("the index of file system %s is made anew and it is served; checking it: %w", name, err)
 	}
-	left := 0
-	for _, p := range report.Problems {
-		if !p.Repaired {
-			left++
-		}
-	}
-	if left > 0 {
+	if left := len(report.Left()); left > 0 {
 		line(fmt.Sprintf("Problems are left, %d; `efsctl fsck %s` tells which", left, name))
 	}
 	return nil

@@ -147,12 +147,7 @@ func (n *Node) rebuild(ctx context.Context, rec fsRecord, keys *keyring.Keys, re
 	}
 	out.Verified = verify
 	out.Files, out.Bytes = report.Files, report.Bytes // without what was forgotten since
-	out.Problems = []fsys.Problem{}
-	for _, p := range report.Problems {
-		if !p.Repaired {
-			out.Problems = append(out.Problems, p)
-		}
-	}
+	out.Problems = report.Left()
 	f.Users.ExportTo(places.system, n.log)
 	return f, nil
 }

@@ -12,8 +12,11 @@ import (
 // a text, are written as escapes (\u009b): who reads it gets them as they are,
 // who sees it is not deceived.
 func JSON(w io.Writer, v any, indent string) error {
-	b, err := json.Marshal(v)
-	if indent != "" {
+	var b []byte
+	var err error
+	if indent == "" {
+		b, err = json.Marshal(v)
+	} else {
 		b, err = json.MarshalIndent(v, "", indent)
 	}
 	if err != nil {
